@@ -1,0 +1,66 @@
+"""Fixtures of all tests: a real Kafka for the run, and topics in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.kafka import topics
+from tests.kafka.broker import Broker
+from tests.kafka.place import NoKafkaError
+
+_missing: list[str] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that uses Kafka, so that `-m 'not kafka'` leaves exactly those out."""
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker("kafka")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once, and loudly, that the Kafka tests did not run."""
+    if _missing:
+        terminalreporter.write_line(f"KAFKA TESTS WERE NOT RUN: {_missing[0]}", red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """A Kafka of one node that all tests of the run share: make topics of your own, and do not kill it."""
+    try:
+        broker = Broker()
+    except NoKafkaError as error:
+        if not _missing:
+            _missing.append(str(error))
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    with broker:
+        yield broker
+
+
+@pytest.fixture
+def topic(kafka: Broker) -> Iterator[Callable[..., str]]:
+    """Makes topics: `topic(partitions=4, cleanup_policy="compact")` returns the name of a new one."""
+    made: list[str] = []
+
+    def make(partitions: int = 1, **configs: str) -> str:
+        made.append(topics.create_topic(kafka.bootstrap, partitions=partitions, **configs))
+        return made[-1]
+
+    yield make
+    if made and not kafka.owned:
+        topics.delete_topics(kafka.bootstrap, made)
+
+
+@pytest.fixture
+def kcat() -> str:
+    """The path of kcat; the test is skipped where it is not installed."""
+    program = topics.kcat()
+    if program is None:
+        pytest.skip("no kcat")
+    return program
