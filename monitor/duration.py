@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -17,7 +17,7 @@ class Duration(str):
     """A length of time as text, a number and a unit of `ms s m h d w`; `.ms` is its value in milliseconds.
 
     Raises:
-        ValueError: if the text is not a number and one of the units, or less than a millisecond.
+        ValueError: if the text is not a number and one of the units.
     """
 
     __slots__ = ("ms",)
@@ -31,9 +31,6 @@ class Duration(str):
             raise ValueError(message)
         self = super().__new__(cls, text)
         self.ms = round(float(match[1]) * _UNITS[match[2]])
-        if self.ms < 1:
-            message = f"{text!r} is too short: the shortest duration is 1ms"
-            raise ValueError(message)
         return self
 
     @property
@@ -52,3 +49,14 @@ class Duration(str):
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Describe it to an editor."""
         return {"type": "string", "pattern": _PATTERN, "examples": ["30s", "12h"]}
+
+
+def _positive(duration: Duration) -> Duration:
+    if duration.ms < 1:
+        message = "must be 1ms or longer"
+        raise ValueError(message)
+    return duration
+
+
+PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+"""A duration of at least a millisecond."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from monitor.duration import Duration
+from monitor.duration import Duration, PositiveDuration
 
 NEVER = np.iinfo(np.int64).min
 """The time of something that has not happened yet, in every int64 column of times."""
@@ -88,11 +88,11 @@ class RecordSettings(BaseModel):
     value: str = Field("value", description="dotted path of the sensor's value (long layout)")
     time_unit: Literal["s", "ms", "us", "ns"] = Field("ms", description="unit of times that are numbers")
     select: Select = Field(Select(), description="which streams are watched, by glob")
-    max_step: Duration = Field(Duration("1d"), description="a longer jump ahead waits for the stream's next record")
-    max_skew: Duration | None = Field(None, description="farther from the Kafka timestamp = dead letter (null: off)")
+    max_step: PositiveDuration = Field(Duration("1d"), description="a longer jump ahead waits for the stream's next record")
+    max_skew: PositiveDuration | None = Field(None, description="farther from the Kafka timestamp = dead letter (null: off)")
     max_streams: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
         100_000, description="live streams in one partition; the records of a new one above it are dead letters"
     )
-    expire: Duration = Field(
+    expire: PositiveDuration = Field(
         Duration("30d"), description="a stream that sent nothing for so long (partition time) is forgotten"
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from monitor.codec import Message
+from monitor.record import RecordSettings
 
 
 class SourceError(Exception):
@@ -83,11 +84,55 @@ class Rows:
 
 
 class SourceSettings(BaseModel):
-    """What the settings of every source share. `type` is the name of the source's file."""
+    """What the settings of every source share. `type` is the name of the source's file.
+
+    The module of a source may also have `suffixes` (ends of file names, or "-") and `schemes` (of URLs), both tuples
+    of text: by them `monitor.sources.for_recording` finds the kind of a recording named on the command line.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: str
+
+    def build(self, record: RecordSettings, features: Sequence[str] | None) -> Source:
+        """Open the source.
+
+        Args:
+            record: where the fields of a record lie.
+            features: the columns that `Rows.values` shall have; None = what `peek` finds. A source of raw `Batch`es
+                does not need them.
+
+        Raises:
+            SourceError: if it cannot be opened.
+        """
+        raise NotImplementedError
+
+    def peek(self, record: RecordSettings, count: int = 1_000) -> tuple[str, ...]:
+        """Return the names of the features in the first `count` records, in order of first appearance.
+
+        Nothing is consumed: a source built afterwards begins at the first record.
+
+        Raises:
+            SourceError: if the source cannot be read twice, or not at all.
+        """
+        del record, count
+        message = f"the features cannot be read off a source of type {self.type}: name them"
+        raise SourceError(message)
+
+    @classmethod
+    def recording(cls, paths: Sequence[str], configured: SourceSettings | None = None) -> Self:
+        """Return the settings that read `paths`, recordings named on the command line, once from start to end.
+
+        Args:
+            paths: files or URLs of this kind, at least one.
+            configured: section `source` of the configuration, for what a URL does not say.
+
+        Raises:
+            SourceError: if this kind of source keeps no recordings, or a URL cannot be understood.
+        """
+        del configured
+        message = f"{paths[0]}: a source of type {cls.__module__.rpartition('.')[2]} is no recording"
+        raise SourceError(message)
 
 
 class Source(ABC):
