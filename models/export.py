@@ -1,0 +1,193 @@
+"""Keras to ONNX: one graph that takes raw windows with holes and gives scores, nothing else to compute around it.
+
+The networks, in scaled units, are converted by tf2onnx; what lies around them is written here node by node, because the
+converter turns a choice between two values into a sum of products, in which NaN wins.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.cells import TrainingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.base import Autoencoder, Networks, Shape
+    from models.scaling import Scaling
+    from models.serving import Graph
+
+OPSET = 17
+LIMIT = 1e6
+"""Scaled values are held within ± this, so that no finite input can overflow to infinity, and infinity to NaN."""
+
+TOLERANCE = 1e-4
+"""The largest relative difference between Keras and ONNX Runtime with which a bundle is written."""
+
+_LEAST = 1e-3  # squared scaled units: an error below is compared as this, for float32 rounding of values near 1 shows there
+_GREATEST = float(np.finfo(np.float32).max)
+_CORE = ("cell_errors", "scaled_reconstruction", "latent")
+
+
+def core(kind: type[Autoencoder], networks: Networks, shape: Shape) -> Any:  # noqa: ANN401 - a Keras model
+    """Return the Keras model of what the kind computes: scaled windows in, cell errors, reconstruction and code out."""
+    import keras
+
+    scaled = keras.Input((shape.length, shape.features), name="scaled")
+    return keras.Model(scaled, kind.cell_errors(networks, scaled), name="core")
+
+
+def convert(model: Any, shape: Shape, scaling: Scaling) -> bytes:  # noqa: ANN401 - a Keras model; Keras has no types
+    """Return the ONNX file of a bundle made from a `core` model."""
+    import onnx
+    import tensorflow as tf
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    import tf2onnx
+
+    signature = [tf.TensorSpec((None, shape.length, shape.features), tf.float32, name="scaled")]
+    graph = tf.function(lambda scaled: model(scaled, training=False), input_signature=signature)
+    made, _ = tf2onnx.convert.from_function(graph, input_signature=signature, opset=OPSET)
+    _rename(made.graph, dict(zip([node.name for node in made.graph.output], _CORE, strict=True)))
+    before, after, constants = _around(shape, scaling)
+    nodes = [*before, *made.graph.node, *after]
+    del made.graph.node[:]
+    made.graph.node.extend(nodes)
+    made.graph.initializer.extend(constants)
+    code = made.graph.output[2].type.tensor_type.shape.dim[1].dim_value
+    ends = {
+        "windows": ("n", shape.length, shape.features),
+        "score": ("n",),
+        "errors": ("n", shape.features),
+        "reconstruction": ("n", shape.length, shape.features),
+        "latent": ("n", code),
+    }
+    described = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes) for name, sizes in ends.items()
+    ]
+    del made.graph.input[:], made.graph.output[:]
+    made.graph.input.extend(described[:1])
+    made.graph.output.extend(described[1:])
+    made.graph.name, made.producer_name, made.producer_version, made.doc_string = "autoencoder", "tidegauge", "", ""
+    onnx.checker.check_model(made, full_check=True)
+    content: bytes = made.SerializeToString(deterministic=True)
+    return content
+
+
+def _rename(graph: Any, names: dict[str, str]) -> None:  # noqa: ANN401 - an ONNX graph
+    """Give the graph's outputs their names, wherever they are read or written."""
+    for node in graph.node:
+        for ends in (node.input, node.output):
+            for position, end in enumerate(ends):
+                ends[position] = names.get(end, end)
+    for node in graph.output:
+        node.name = names[node.name]
+
+
+def _around(shape: Shape, scaling: Scaling) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return the nodes before the networks, those after them, and their constants.
+
+    A missing cell becomes the feature's training mean for the network, and counts in no error.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    values = {
+        "offset": np.asarray(scaling.offset, np.float32),
+        "scale": np.asarray(scaling.scale, np.float32),
+        "mean": scaling.missing(),
+        "least": np.float32(-LIMIT),
+        "most": np.float32(LIMIT),
+        "lowest": np.float32(-_GREATEST),
+        "highest": np.float32(_GREATEST),
+        "one": np.float32(1),
+        "zero": np.float32(0),
+        "rows": np.array([1]),
+    }
+    constants = [numpy_helper.from_array(np.asarray(value), f"unit/{name}") for name, value in values.items()]
+
+    def node(operator: str, ends: str, output: str, **settings: Any) -> Any:  # noqa: ANN401 - ONNX attributes
+        names = [f"unit/{end}" if end in values else end for end in ends.split()]
+        return helper.make_node(operator, names, [output], name=f"unit/{output}", **settings)
+
+    before = [
+        node("IsNaN", "windows", "missing"),
+        node("Sub", "windows offset", "centred"),
+        node("Div", "centred scale", "divided"),
+        node("Clip", "divided least most", "clipped"),
+        node("Where", "missing mean clipped", "scaled"),
+    ]
+    after = [
+        node("Where", "missing zero cell_errors", "present_errors"),
+        node("Not", "missing", "present"),
+        node("Cast", "present", "weights", to=TensorProto.FLOAT),
+        node("ReduceSum", "present_errors rows", "sums", keepdims=0),
+        node("ReduceSum", "weights rows", "counts", keepdims=0),
+        node("Max", "counts one", "counts_least"),
+        node("Div", "sums counts_least", "errors"),
+        node("ReduceSum", "sums rows", "sum", keepdims=0),
+        node("ReduceSum", "counts rows", "count", keepdims=0),
+        node("Max", "count one", "count_least"),
+        node("Div", "sum count_least", "score"),
+        node("Mul", "scaled_reconstruction scale", "multiplied"),
+        node("Add", "multiplied offset", "moved"),
+        node("Clip", "moved lowest highest", "reconstruction"),
+    ]
+    return before, after, constants
+
+
+def difference(model: Any, graph: Graph, windows: NDArray[np.float32], scaling: Scaling) -> float:  # noqa: ANN401
+    """Return the largest relative difference between Keras and ONNX Runtime over all outputs of windows `(n, L, F)`.
+
+    Errors are compared relative to themselves (to 1e-3 squared scaled units where they are smaller), reconstructions in scaled
+    units and codes relative to the largest magnitude of their column. The windows are compared a second time with a tenth of
+    the cells missing.
+    """
+    holes = windows.copy()
+    holes[np.random.default_rng(0).random(holes.shape) < 0.1] = np.nan  # noqa: PLR2004 - a tenth of the cells
+    both = np.concatenate([windows, holes])
+    present = ~np.isnan(both)
+    scaled = np.where(present, np.clip(scaling.apply(both), -LIMIT, LIMIT), scaling.missing())
+    errors, rebuilt, codes = (np.asarray(part, np.float64) for part in model.predict(scaled, batch_size=32, verbose=0))
+    sums, counts = (errors * present).sum(axis=1), present.sum(axis=1)
+    scores = graph.score(both)
+    own = sums / np.maximum(counts, 1), sums.sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
+    found = [
+        _share(expected, got, np.maximum(np.abs(expected), _LEAST))
+        for expected, got in zip(own, (scores.errors, scores.score), strict=True)
+    ]
+    raw = rebuilt * np.asarray(scaling.scale) + np.asarray(scaling.offset)
+    # in raw units a float32 cannot be finer than its own magnitude allows
+    size = np.maximum(np.abs(rebuilt).max(axis=(0, 1)) * np.asarray(scaling.scale), np.abs(raw).max(axis=(0, 1)) * _LEAST)
+    found.append(_share(raw, scores.reconstruction, size))
+    found.append(_share(codes, graph.encode(both), np.maximum(np.abs(codes).max(axis=0), np.finfo(np.float32).tiny)))
+    return max(found)
+
+
+def _share(expected: NDArray[Any], got: NDArray[Any], size: NDArray[Any]) -> float:
+    """Return the largest difference as a share of `size`; infinity if anything is not finite."""
+    with np.errstate(invalid="ignore"):
+        share = np.abs(expected - got) / size
+    return float(share.max()) if np.isfinite(share).all() else float("inf")
+
+
+def compare(model: Any, graph: Graph, windows: NDArray[np.float32], scaling: Scaling) -> None:  # noqa: ANN401
+    """Refuse a graph that does not compute what Keras does.
+
+    Raises:
+        TrainingError: if they differ by more than `TOLERANCE`.
+    """
+    found = difference(model, graph, windows, scaling)
+    if not found <= TOLERANCE:
+        message = f"the exported graph differs from Keras by {found:.1e} (relative), {TOLERANCE:g} is allowed: no bundle is written"
+        raise TrainingError(message)
+
+
+def save(networks: Networks, folder: Path) -> None:
+    """Save autoencoder, encoder and decoder, each as a Keras file, for those who go on in Keras."""
+    for name in ("autoencoder", "encoder", "decoder"):
+        getattr(networks, name).save(folder / f"{name}.keras")

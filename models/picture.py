@@ -1,0 +1,39 @@
+"""`training.json` and `training.png`: how a training went, for a program and for the eye."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from models.base import Hyperparameters
+    from models.bundle import Training
+    from models.fitting import Epoch
+
+
+def write(folder: Path, history: Sequence[Epoch], kind: str, hyper: Hyperparameters, summary: Training) -> None:
+    """Write both files into `folder`."""
+    content = {
+        "kind": kind,
+        "hyperparameters": hyper.model_dump(mode="json"),
+        "summary": summary.model_dump(mode="json"),
+        "history": [{name: value for name, value in asdict(epoch).items() if name != "eta"} for epoch in history],
+    }
+    (folder / "training.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    from matplotlib.figure import Figure  # without pyplot: no window system is looked for
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    numbers = [epoch.epoch for epoch in history]
+    marker = "o" if len(numbers) == 1 else None
+    axes.plot(numbers, [epoch.loss for epoch in history], label="training", marker=marker)
+    axes.plot(numbers, [epoch.validation_loss for epoch in history], label="validation", marker=marker)
+    axes.axhline(summary.baseline_loss, color="grey", linestyle=":", label="training mean as reconstruction")
+    axes.axvline(summary.best_epoch, color="grey", linewidth=0.8, label=f"kept: epoch {summary.best_epoch}")
+    axes.set(title=f"Training of {kind}", xlabel="epoch", ylabel=hyper.loss, yscale="log")
+    axes.legend()
+    figure.savefig(folder / "training.png", dpi=120)

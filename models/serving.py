@@ -1,0 +1,225 @@
+"""A bundle's graph under ONNX Runtime: scores of windows, the same bits whatever comes in one call.
+
+Matrix kernels differ with the number of rows they get (one row takes another path than many), so the graph only ever runs on
+a few fixed numbers of windows, the `chunk` sizes; what is left over is padded to the smallest that holds it. Loading checks on
+the bundle's own windows, in two orders, which sizes give the same bits, and uses no others.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.bundle import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from models.bundle import Bundle
+
+CHUNKS = (1, 2, 4, 8, 16, 32)
+"""The chunk sizes that are tried. 32 windows at a time were measured fastest with an LSTM; larger ones leave the cache."""
+
+CALIBRATION = "calibration.npz"
+_PROBES = 37  # windows that the sizes are compared on; not a multiple of any, so that padding is compared too
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a model says of n windows.
+
+    Attributes:
+        score: `(n,)` float32, mean error of the window's present cells; 0 if it has none.
+        errors: `(n, F)` float32, mean error of each feature's present cells; 0 if it has none.
+        reconstruction: `(n, L, F)` float32 in raw units, of every cell, also missing ones.
+    """
+
+    score: NDArray[np.float32]
+    errors: NDArray[np.float32]
+    reconstruction: NDArray[np.float32]
+
+    def same(self, other: Scores) -> NDArray[np.bool_]:
+        """Return for every window whether all figures are equal to the last bit."""
+        return (
+            (self.score == other.score)
+            & (self.errors == other.errors).all(axis=1)
+            & (self.reconstruction == other.reconstruction).all(axis=(1, 2))
+        )
+
+
+class Graph:
+    """An ONNX graph of the bundle's form in one ONNX Runtime session with one thread."""
+
+    def __init__(self, content: bytes, length: int, features: int, probes: NDArray[np.float32]) -> None:
+        """Load the graph, and find the chunk sizes that agree.
+
+        Args:
+            content: the ONNX file.
+            length: rows of a window.
+            features: features of a window.
+            probes: windows `(p, L, F)` in raw units to compare chunk sizes on; none = the largest size alone is used.
+
+        Raises:
+            ValueError: if ONNX Runtime cannot load the graph, or it has other inputs or outputs.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no base class of their own
+            message = f"ONNX Runtime cannot load the graph: {str(error).splitlines()[0]}"
+            raise ValueError(message) from None
+        self.length, self.features = length, features
+        self._check()
+        self._binding = self._session.io_binding()
+        self._padded = np.zeros((max(CHUNKS), length, features), np.float32)
+        self._spare = self._empty(max(CHUNKS))
+        self.chunk: tuple[int, ...] = (max(CHUNKS),)
+        self.chunk = self._agreeing(np.ascontiguousarray(probes[:_PROBES], np.float32))
+
+    def score(self, windows: NDArray[np.float32]) -> Scores:
+        """Score windows `(n, L, F)` float32 in raw units, NaN = missing; n may be 0.
+
+        Raises:
+            ValueError: if the windows have another shape.
+        """
+        if windows.ndim != 3 or windows.shape[1:] != (self.length, self.features):  # noqa: PLR2004 - (n, L, F)
+            message = f"windows have the shape {windows.shape}, (n, {self.length}, {self.features}) is needed"
+            raise ValueError(message)
+        return self._run(np.ascontiguousarray(windows, np.float32), self.chunk)
+
+    def encode(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the codes `(n, Z)` of windows `(n, L, F)`."""
+        codes: NDArray[np.float32] = self._session.run(["latent"], {"windows": windows})[0]
+        return codes
+
+    def _check(self) -> None:
+        """Refuse a graph of another form."""
+        inputs = {node.name: node.shape[1:] for node in self._session.get_inputs()}
+        if inputs != {"windows": [self.length, self.features]}:
+            message = f"the graph takes {inputs}, windows of [{self.length}, {self.features}] are needed"
+            raise ValueError(message)
+        missing = {"score", "errors", "reconstruction", "latent"} - {node.name for node in self._session.get_outputs()}
+        if missing:
+            message = f"the graph has no output {min(missing)}"
+            raise ValueError(message)
+
+    def _empty(self, count: int) -> Scores:
+        """Return room for the figures of `count` windows."""
+        return Scores(
+            np.empty(count, np.float32),
+            np.empty((count, self.features), np.float32),
+            np.empty((count, self.length, self.features), np.float32),
+        )
+
+    def _run(self, windows: NDArray[np.float32], sizes: Sequence[int]) -> Scores:
+        """Run in chunks of these sizes, rising; results are written where they belong, without a copy."""
+        count, largest = len(windows), sizes[-1]
+        scores = self._empty(count)
+        whole = count - count % largest
+        for start in range(0, whole, largest):
+            self._call(windows[start : start + largest], scores, start, largest)
+        rest = count - whole
+        if rest:
+            size = next(size for size in sizes if size >= rest)
+            if size == rest:
+                self._call(windows[whole:], scores, whole, size)
+            else:
+                self._padded[:rest], self._padded[rest:size] = windows[whole:], windows[-1]
+                self._call(self._padded, self._spare, 0, size)
+                scores.score[whole:] = self._spare.score[:rest]
+                scores.errors[whole:] = self._spare.errors[:rest]
+                scores.reconstruction[whole:] = self._spare.reconstruction[:rest]
+        return scores
+
+    def _call(self, windows: NDArray[np.float32], scores: Scores, start: int, size: int) -> None:
+        """Run the first `size` windows; their figures go into `scores` from `start` on."""
+        binding, kind = self._binding, np.float32
+        binding.bind_input("windows", "cpu", 0, kind, (size, self.length, self.features), windows.ctypes.data)
+        for name in ("score", "errors", "reconstruction"):
+            column: NDArray[np.float32] = getattr(scores, name)
+            address = column.ctypes.data + start * column.strides[0]
+            binding.bind_output(name, "cpu", 0, kind, (size, *column.shape[1:]), address)
+        self._session.run_with_iobinding(binding)
+
+    def _agreeing(self, probes: NDArray[np.float32]) -> tuple[int, ...]:
+        """Return the chunk sizes that give the same bits for the same window in every place.
+
+        Where even the largest size does not agree with itself, each window runs alone: then nothing else can matter.
+        """
+        if len(probes) == 0:
+            return (max(CHUNKS),)
+        backwards = np.ascontiguousarray(probes[::-1])
+        found: list[int] = []
+        wanted: Scores | None = None
+        for size in reversed(CHUNKS):
+            there, back = self._run(probes, (size,)), self._run(backwards, (size,))
+            turned = Scores(back.score[::-1], back.errors[::-1], back.reconstruction[::-1])
+            if there.same(turned).all() and (wanted is None or there.same(wanted).all()):
+                wanted = there if wanted is None else wanted
+                found.append(size)
+        return tuple(sorted(found)) or (1,)
+
+
+class Model:
+    """The model of a bundle, ready to score.
+
+    Attributes:
+        bundle: where it came from; `bundle.manifest` has features, window, calibration and residuals.
+        chunk: the numbers of windows that the graph is run on, rising, found to give the same bits on this machine.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Load the graph.
+
+        Raises:
+            BundleError: if a file is not as the manifest says, or the graph is not one for these windows.
+        """
+        self.bundle = bundle
+        manifest = bundle.manifest
+        try:
+            probes = _windows(bundle)
+            self._graph = Graph(
+                bundle.content(manifest.members[0].onnx), manifest.window.length, len(manifest.features), probes
+            )
+        except ValueError as error:
+            message = f"bundle {bundle.path}: {error}; train it again"
+            raise BundleError(message) from None
+        self.chunk = self._graph.chunk
+
+    def score(self, windows: NDArray[np.float32]) -> Scores:
+        """Score windows `(n, L, F)` float32 in raw units, NaN = missing.
+
+        The figures of a window do not depend on the others in the call, to the last bit. No figure is NaN for values that are
+        finite or NaN.
+
+        Raises:
+            ValueError: if the windows have another shape than the bundle's.
+        """
+        return self._graph.score(windows)
+
+    def encode(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the codes `(n, Z)` float32 of windows `(n, L, F)`; here the last bit may depend on the others in the call."""
+        return self._graph.encode(windows)
+
+
+def _windows(bundle: Bundle) -> NDArray[np.float32]:
+    """Return the calibration windows of the bundle, none if it has none."""
+    manifest = bundle.manifest
+    if CALIBRATION not in manifest.files:
+        return np.empty((0, manifest.window.length, len(manifest.features)), np.float32)
+    with np.load(io.BytesIO(bundle.content(CALIBRATION)), allow_pickle=False) as arrays:
+        windows: NDArray[Any] = arrays["windows"]
+    if windows.ndim != 3 or windows.shape[1:] != (manifest.window.length, len(manifest.features)):  # noqa: PLR2004
+        message = f"{CALIBRATION} has windows of the shape {windows.shape}"
+        raise ValueError(message)
+    return windows

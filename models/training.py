@@ -1,0 +1,290 @@
+"""Training: from the cells of a recording to a bundle.
+
+Split, scale, fit with early stopping, export, compare, calibrate with the exported graph itself, and write. The same cells,
+settings and seed give the same weights on the same machine.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+
+from models import bundle as bundles
+from models import calibration, export, picture, scaling
+from models.base import Activation, Hyperparameters, Loss, Optimizer, ScalingMethod, Shape, find
+from models.bundle import WindowShape
+from models.cells import Cells, TrainingError, check
+from models.feeding import Feed
+from models.fitting import Epoch, Outcome, fit
+from models.serving import CALIBRATION, Graph
+from models.split import Parts, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.base import Autoencoder
+    from models.bundle import Bundle
+    from models.scaling import Scaling
+
+__all__ = ["Cells", "Epoch", "TrainSettings", "TrainingError", "WindowShape", "train"]
+
+SCORED = 200_000
+"""Windows that a calibration scores at most; more are thinned out evenly."""
+
+KEPT = 256
+"""Windows that `calibration.npz` holds at most."""
+
+_CELLS = 4_000_000  # cells of the windows kept or compared at a time: 16 MB
+
+
+class TrainSettings(BaseModel):
+    """Section `train`: which autoencoder, and how it is trained. What is left empty the kind chooses.
+
+    Attributes:
+        kind: kind of autoencoder; the name of a module of `models`.
+        code_size: numbers in the code.
+        layers: layers of the encoder, mirrored by the decoder; empty = as many as `nodes` has.
+        nodes: units of each layer from the input to the code; one number stands for all layers.
+        loss: `mse` or `binary_crossentropy` (needs scaled values in [0, 1]).
+        activation: activation of the layers.
+        optimizer: name of the optimizer.
+        learning_rate: step size at the start; halved when the validation loss stops falling.
+        batch_size: windows in a step.
+        epochs: most epochs; an epoch has at least 50 steps.
+        patience: epochs without a lower validation loss after which training stops.
+        validation_split: share of the windows that decides when to stop.
+        calibration_split: share of the windows that scores of normal windows are measured on.
+        scaling: `standard` (mean 0, deviation 1), `minmax` ([0, 1] on the training rows) or `none`.
+        seed: of the weights, the order of windows and the split.
+        options: settings that only the kind has.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str = "lstm"
+    code_size: int | None = Field(default=None, ge=1)
+    layers: int | None = Field(default=None, ge=1, le=64)
+    nodes: int | tuple[int, ...] | None = None
+    loss: Loss = "mse"
+    activation: Activation | None = None
+    optimizer: Optimizer = "adam"
+    learning_rate: float = Field(default=0.002, gt=0, allow_inf_nan=False)
+    batch_size: int = Field(default=32, ge=1)
+    epochs: int = Field(default=60, ge=1)
+    patience: int = Field(default=10, ge=1)
+    validation_split: float = Field(default=0.15, gt=0, lt=1)
+    calibration_split: float = Field(default=0.15, gt=0, lt=1)
+    scaling: ScalingMethod = "standard"
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    options: dict[str, JsonValue] = {}
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        """Refuse a kind that there is no module for."""
+        try:
+            find(kind)
+        except LookupError as error:
+            raise ValueError(str(error)) from None
+        return kind
+
+    @field_validator("nodes")
+    @classmethod
+    def _positive(cls, nodes: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+        """Refuse layers without units."""
+        if nodes is not None and (min((nodes,) if isinstance(nodes, int) else nodes, default=0) < 1):
+            message = "every layer needs at least one unit, such as nodes: [64, 32]"
+            raise ValueError(message)
+        return nodes
+
+    @model_validator(mode="after")
+    def _agree(self) -> TrainSettings:
+        """Refuse settings that contradict each other."""
+        if isinstance(self.nodes, tuple) and self.layers is not None and len(self.nodes) != self.layers:
+            message = f"layers is {self.layers}, but nodes has {len(self.nodes)}: leave layers out, or make them agree"
+            raise ValueError(message)
+        if self.loss == "binary_crossentropy" and self.scaling == "standard":
+            message = "loss binary_crossentropy needs values in [0, 1]: set train.scaling to minmax"
+            raise ValueError(message)
+        if self.validation_split + self.calibration_split >= 1:
+            message = "validation_split and calibration_split leave nothing to train on: their sum must be below 1"
+            raise ValueError(message)
+        try:
+            find(self.kind).options.model_validate(self.options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            message = f"options.{'.'.join(map(str, first['loc']))} of the kind {self.kind}: {first['msg']}"
+            raise ValueError(message) from None
+        return self
+
+    def resolve(self, shape: Shape) -> Hyperparameters:
+        """Return every hyper-parameter, the kind's choices filled in for windows of this shape."""
+        kind = find(self.kind)
+        chosen = kind.defaults(shape)
+        nodes = chosen.nodes if self.nodes is None else self.nodes
+        if isinstance(nodes, int):
+            nodes = (nodes,) * (self.layers or len(chosen.nodes))
+        elif self.layers is not None and len(nodes) != self.layers:
+            nodes = (nodes + nodes[-1:] * self.layers)[: self.layers]
+        fields = self.model_dump(exclude={"kind", "options"}) | {
+            "code_size": self.code_size or chosen.code_size,
+            "layers": len(nodes),
+            "nodes": nodes,
+            "activation": self.activation or chosen.activation,
+            "options": kind.options.model_validate(self.options).model_dump(),
+        }
+        return Hyperparameters.model_validate(fields)
+
+
+def train(
+    cells: Cells,
+    window: WindowShape,
+    features: Sequence[str],
+    settings: TrainSettings,
+    out: Path,
+    progress: Callable[[Epoch], None] | None = None,
+) -> Bundle:
+    """Train an autoencoder, and write its bundle to `out`, replacing a bundle that is there.
+
+    Args:
+        cells: rows and windows of the recording, in raw units.
+        window: how the windows were cut.
+        features: names of the columns.
+        settings: which autoencoder, and how.
+        out: directory of the bundle.
+        progress: called after each epoch.
+
+    Raises:
+        TrainingError: if nothing can be trained from these cells with these settings.
+        BundleError: if `out` cannot be written, or holds something else than a bundle.
+    """
+    names = tuple(features)
+    bundles.refuse_other(out)
+    check(cells, window, names)
+    kind, shape = find(settings.kind), Shape(window.length, len(names))
+    hyper = settings.resolve(shape)
+    parts = split(cells, window, hyper.validation_split, hyper.calibration_split, hyper.seed)
+    scale, warnings = _scale(cells, parts, names, window.length, hyper)
+    with bundles.workspace(out) as folder:
+        feeds = [
+            Feed(cells, windows, window.length, scale, batch)
+            for windows, batch in ((parts.training, hyper.batch_size), (parts.validation, max(256, hyper.batch_size)))
+        ]
+        networks, outcome = fit(kind, shape, hyper, feeds[0], feeds[1], folder / "checkpoint.weights.h5", progress)
+        warnings += _doubts(parts, outcome)
+        export.save(networks, folder)
+        core = export.core(kind, networks, shape)
+        content = export.convert(core, shape, scale)
+        (folder / bundles.ONNX).write_bytes(content)
+        held = parts.calibration[_spread(len(parts.calibration), SCORED)]
+        kept = held[_spread(len(held), min(KEPT, max(16, _CELLS // (window.length * len(names)))))]
+        sample = cells.gather(kept, window.length)
+        graph = Graph(content, window.length, len(names), sample)
+        export.compare(core, graph, sample, scale)
+        scores, tables = _measure(cells, held, names, window.length, graph)
+        np.savez_compressed(folder / CALIBRATION, windows=sample, score=graph.score(sample).score)
+        summary = bundles.Training(
+            epochs=len(outcome.history),
+            best_epoch=outcome.best.epoch,
+            loss=outcome.best.loss,
+            validation_loss=outcome.best.validation_loss,
+            baseline_loss=outcome.baseline,
+            seconds=round(outcome.seconds, 3),
+            training_windows=len(parts.training),
+            validation_windows=len(parts.validation),
+            calibration_windows=len(parts.calibration),
+            left_out_windows=len(cells.starts) - sum(map(len, (parts.training, parts.validation, parts.calibration))),
+            warnings=tuple(warnings),
+        )
+        picture.write(folder, outcome.history, settings.kind, hyper, summary)
+        owner, ends = cells.stream[cells.starts], cells.time[cells.starts + window.length - 1]
+        manifest = bundles.Manifest(
+            members=(
+                bundles.Member(
+                    name=settings.kind,
+                    kind=settings.kind,
+                    hyperparameters=hyper,
+                    parameters=networks.autoencoder.count_params(),
+                ),
+            ),
+            window=window,
+            features=names,
+            scaling=scale,
+            calibration=calibration.calibrate(
+                scores,
+                len(np.unique(owner[parts.calibration])),
+                *calibration.rates(owner, ends, ends - cells.time[cells.starts]),
+            ),
+            residuals=tables,
+            training=summary,
+            versions=_versions(),
+            files=bundles.describe(folder),
+        )
+        return bundles.publish(folder, out, manifest)
+
+
+def _scale(
+    cells: Cells, parts: Parts, features: tuple[str, ...], length: int, hyper: Hyperparameters
+) -> tuple[Scaling, list[str]]:
+    """Measure the training rows and choose the scaling; sentences of warning come with it."""
+    delta = np.zeros(len(cells.values) + 1, np.int64)
+    np.add.at(delta, cells.starts[parts.training], 1)
+    np.add.at(delta, cells.starts[parts.training] + length, -1)
+    spread = scaling.measure(cells.values[np.cumsum(delta[:-1]) > 0])
+    empty = [features[position] for position in spread.empty()]
+    if empty:
+        message = f"feature {empty[0]!r} has no value in the training rows: leave it out, or record it"
+        raise TrainingError(message)
+    scale = scaling.fit(spread, hyper.scaling)
+    if hyper.loss == "binary_crossentropy" and (min(spread.least) < 0 or max(spread.greatest) > 1):
+        if hyper.scaling != "minmax":
+            message = (
+                f"loss binary_crossentropy needs values in [0, 1], but the training rows reach from {min(spread.least):g} to"
+                f" {max(spread.greatest):g}: set train.scaling to minmax"
+            )
+            raise TrainingError(message)
+    warnings = [
+        f"feature {features[position]!r} is constant ({spread.mean[position]:g}) in the training rows: any change will stand out"
+        for position in spread.constant()
+    ]
+    return scale, warnings
+
+
+def _doubts(parts: Parts, outcome: Outcome) -> list[str]:
+    """Return what makes the result doubtful."""
+    doubts = []
+    if parts.shared:
+        doubts.append(f"{parts.shared} training windows share rows with held-out windows: the recording is short")
+    if len(parts.calibration) < 50:  # noqa: PLR2004 - below, not even the quantile 0.98 is borne out
+        doubts.append(f"the calibration has {len(parts.calibration)} windows only: the first lines will be rough")
+    if outcome.best.validation_loss >= outcome.baseline:
+        doubts.append("the model is no better than the training mean on the validation windows")
+    return doubts
+
+
+def _measure(
+    cells: Cells, held: NDArray[np.int64], features: tuple[str, ...], length: int, graph: Graph
+) -> tuple[NDArray[np.float32], tuple[calibration.Residual, ...]]:
+    """Score the calibration windows with the exported graph; residuals come from as many as fit into memory."""
+    batch = max(1, _CELLS // (length * len(features)))
+    scores = [graph.score(cells.gather(held[at : at + batch], length)).score for at in range(0, len(held), batch)]
+    some = cells.gather(held[_spread(len(held), batch)], length)
+    return np.concatenate(scores), calibration.residuals(features, some, graph.score(some).reconstruction)
+
+
+def _spread(count: int, most: int) -> NDArray[np.int64]:
+    """Return at most `most` positions of `count`, evenly spread from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that decide the result."""
+    libraries = ("numpy", "keras", "tensorflow", "onnx", "tf2onnx", "onnxruntime")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in libraries}
