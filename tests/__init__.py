@@ -1,1 +1,1 @@
-"""The tests. A package of its own name, because libraries install a `tests` folder that would be merged with this one."""
+"""The tests: a package, because libraries install a `tests` folder that would otherwise be merged with this one."""

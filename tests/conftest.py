@@ -31,14 +31,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Broker]:
     """A Kafka of one node that all tests of the run share: make topics of your own, and do not kill it."""
+    broker, reason = None, ""
     try:
         broker = Broker()
     except NoKafkaError as error:
-        if not _missing:
-            _missing.append(str(error))
+        reason = str(error)
+    if broker is None:
+        _missing[:] = [reason]
         if os.environ.get("CI"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
     with broker:
         yield broker
 

@@ -1,8 +1,8 @@
 """A real Apache Kafka for tests, of one node or several, that can be killed, frozen and started again.
 
-`with Broker() as broker:` gives a cluster with its own ports and folders; `broker.bootstrap` is its address. Beside the
-plain listener each node has one with SASL (`broker.sasl_bootstrap`, mechanisms PLAIN and SCRAM-SHA-512, user and password
-`tidegauge`). Time-outs are set low, so that tests of rebalances and fencing take seconds.
+`with Broker() as broker:` gives a cluster with its own ports and folders; `broker.bootstrap` is its address. Beside
+the plain listener each node has one with SASL (`broker.sasl_bootstrap`, mechanisms PLAIN and SCRAM-SHA-512, user and
+password `tidegauge`). Time-outs are set low, so that tests of rebalances and fencing take seconds.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class Broker:
         owned: whether this object started the cluster; another one cannot be stopped, killed or frozen.
     """
 
-    def __init__(self, nodes: int = 1, properties: Mapping[str, str] | None = None, where: place.Place | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, nodes: int = 1, properties: Mapping[str, str] | None = None, where: place.Place | None = None
+    ) -> None:
         """Choose place and ports; starts nothing.
 
         Raises:
@@ -85,7 +87,9 @@ class Broker:
         """Start."""
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:  # fmt: skip
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop, and remove what it wrote."""
         self.stop()
 
@@ -230,8 +234,8 @@ def _use(bootstrap: str, nodes: int) -> None:
 def _free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on.
 
-    They lie below the range that the system gives to outgoing connections. A port of that range could be taken by a client
-    while its broker is down, or a client that tries to reconnect could even meet itself there.
+    They lie below the range that the system gives to outgoing connections. A port of that range could be taken by a
+    client while its broker is down, or a client that tries to reconnect could even meet itself there.
     """
     chosen: list[int] = []
     draw = random.SystemRandom()
@@ -249,7 +253,7 @@ def _free_ports(count: int) -> list[int]:
 
 def _settings(number: int, ports: Mapping[int, Ports], log: Path) -> dict[str, str]:
     """Return the server properties of one node."""
-    copies, least = ("3", "2") if len(ports) >= 3 else ("1", "1")  # noqa: PLR2004 - three copies need three nodes
+    copies, least = ("3", "2") if len(ports) >= 3 else ("1", "1")
     listeners = f"PLAINTEXT://127.0.0.1:{ports[number].plain},SASL_PLAINTEXT://127.0.0.1:{ports[number].sasl}"
     login = f'username="{USER}" password="{PASSWORD}" user_{USER}="{PASSWORD}"'
     sasl = "listener.name.sasl_plaintext."

@@ -1,8 +1,8 @@
 """A small process that outlives a test run by a moment and clears up after it, however the run ended.
 
-It is told of every process and container on its standard input, one a line. When that input ends, because the run closed
-it or because the run was killed, what is still there is killed and the folder is removed. Run as a script, so that it
-imports nothing but the standard library.
+It is told of every process and container on its standard input, one a line. When that input ends, because the run
+closed it or because the run was killed, what is still there is killed and the folder is removed. Run as a script, so
+that it imports nothing but the standard library.
 """
 
 from __future__ import annotations

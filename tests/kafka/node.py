@@ -1,4 +1,4 @@
-"""One broker process: a JVM of our own, or a container. It is stopped, killed and frozen by its own id, never by a name."""
+"""One broker process: a JVM of our own, or a container; stopped, killed and frozen by its own id alone."""
 
 from __future__ import annotations
 
@@ -46,12 +46,15 @@ class Node(Protocol):
 class JavaNode:
     """A broker in a JVM of this machine."""
 
-    def __init__(self, place: Java, settings: Mapping[str, str], format_options: list[str], folder: Path, keeper: IO[str]) -> None:  # fmt: skip
+    def __init__(
+        self, place: Java, settings: Mapping[str, str], format_options: list[str], folder: Path, keeper: IO[str]
+    ) -> None:
         """Write its settings into `folder`; `keeper` is told of its process."""
         self._folder = folder
         self._keeper = keeper
         self._process: subprocess.Popen[bytes] | None = None
-        self._java = [place.program, "-cp", f"{place.jars}/*"]
+        self._java = place.program
+        self._classpath = f"{place.jars}/*"
         self._settings = folder / "server.properties"
         self._settings.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         self._format = ["format", "--ignore-formatted", "-c", str(self._settings), *format_options]
@@ -64,15 +67,27 @@ class JavaNode:
 
     def start(self) -> None:
         """See `Node`."""
+        if not (self._folder / "formatted").exists():
+            self._run("kafka.tools.StorageTool", *self._format)
+            assert self._process is not None
+            if self._process.wait(120) != 0:
+                return  # whoever waits for the node sees that it ended, and what it said
+            (self._folder / "formatted").touch()
+        self._run("kafka.Kafka", str(self._settings))
+
+    def _run(self, main: str, *arguments: str) -> None:
+        """Run a class of Kafka's jars as the node's process."""
+        command = [self._java, *JVM, "-cp", self._classpath, main, *arguments]
         with self._printed.open("ab") as printed:
-            options = {"stdin": subprocess.DEVNULL, "stdout": printed, "stderr": subprocess.STDOUT}
-            # A process group of its own: Ctrl-C must reach the test run alone, which still needs its broker to end well.
-            if not (self._folder / "formatted").exists():
-                tool = [*self._java[:1], "-Xmx128m", *JVM[2:], *self._java[1:], "kafka.tools.StorageTool"]
-                subprocess.run([*tool, *self._format], check=True, timeout=120, start_new_session=True, **options)  # type: ignore[call-overload]  # the types of a splatted dict
-                (self._folder / "formatted").touch()
-            command = [*self._java[:1], *JVM, *self._java[1:], "kafka.Kafka", str(self._settings)]
-            self._process = subprocess.Popen(command, start_new_session=True, cwd=self._folder, **options)  # type: ignore[call-overload]  # as above
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                # A session of its own: Ctrl-C must reach the test run alone, which needs its broker to end well.
+                start_new_session=True,
+            )
         self._keeper.write(f"process {self.pid}\n")
         self._keeper.flush()
 
@@ -117,7 +132,9 @@ class JavaNode:
 class DockerNode:
     """A broker in a container on the host's network, so that its addresses are the same as those of a JVM."""
 
-    def __init__(self, place: Docker, settings: Mapping[str, str], format_options: list[str], name: str, keeper: IO[str]) -> None:  # fmt: skip
+    def __init__(
+        self, place: Docker, settings: Mapping[str, str], format_options: list[str], name: str, keeper: IO[str]
+    ) -> None:
         """Prepare the command; `keeper` is told of the container, called `name`."""
         self._program = place.program
         self._name = name

@@ -1,7 +1,8 @@
 """Where this machine can get a real Kafka from: a running one, a Docker engine, or Java with jars from Maven Central.
 
-The jars are kept in a cache folder, named by their versions, that is filled beside its final place and renamed: two test
-runs at the same time, or one that was interrupted, leave either the whole folder or none.
+The jars are kept in a cache folder (below $TIDEGAUGE_KAFKA_CACHE or ~/.cache/tidegauge), named by their versions,
+that is filled beside its final place and renamed: two test runs at the same time, or one that was interrupted, leave
+either the whole folder or none.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def docker() -> Docker:
     if not _works([program, "info"], seconds=10):
         message = "docker has no engine"
         raise NoKafkaError(message)
-    if not _works([program, "image", "inspect", image], seconds=10) and not _works([program, "pull", image], seconds=240):
+    here = _works([program, "image", "inspect", image], seconds=10)
+    if not here and not _works([program, "pull", image], seconds=240):
         message = f"docker cannot pull {image}"
         raise NoKafkaError(message)
     return Docker(program, image)
@@ -110,7 +112,7 @@ def java() -> Java:
         raise NoKafkaError(message)
     said = subprocess.run([program, "-version"], capture_output=True, check=False, text=True, timeout=30).stderr
     found = re.search(r'version "(\d+)', said)
-    if found is None or int(found[1]) < 17:  # noqa: PLR2004 - the oldest Java that Kafka 4 runs on
+    if found is None or int(found[1]) < 17:
         message = f"java is {found[1] if found else 'of an unknown version'}, Kafka needs 17"
         raise NoKafkaError(message)
     return Java(program, _jars())

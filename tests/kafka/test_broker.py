@@ -97,7 +97,7 @@ def test_no_kafka_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 @pytest.mark.slow
 def test_kill_and_freeze() -> None:
-    """If it failed, the fault tests would not test faults: what was acknowledged survives SIGKILL, a frozen node is silent."""
+    """If it failed, fault tests would test no faults: what was acknowledged survives SIGKILL, a frozen node is mute."""
     with Broker(where=_our_own()) as broker:
         name = topics.create_topic(broker.bootstrap)
         topics.produce(broker.bootstrap, name, [b"1"])
@@ -135,7 +135,7 @@ def test_three_nodes_outlive_one() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_behind(number: signal.Signals) -> None:
-    """If it failed, every interrupted test run would leave a JVM of 200 MB and its folder on the developer's machine."""
+    """If it failed, every interrupted test run would leave a JVM of 200 MB and its folder on the machine."""
     _our_own()
     script = (
         "import signal\nfrom tests.kafka.broker import Broker\n"
@@ -143,7 +143,9 @@ def test_nothing_is_left_behind(number: signal.Signals) -> None:
     )
     environment = {key: value for key, value in os.environ.items() if key != "KAFKA_BOOTSTRAP"}
     command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment) as run:  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment
+    ) as run:
         assert run.stdout is not None
         pid, folder = run.stdout.readline().split()
         assert _alive(int(pid))

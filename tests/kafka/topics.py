@@ -31,8 +31,8 @@ class Record(NamedTuple):
 def create_topic(bootstrap: str, name: str | None = None, partitions: int = 1, **configs: str) -> str:
     """Make a topic, wait until each partition has a leader, and return its name (a new one if None).
 
-    History is kept (`retention.ms=-1`) unless `configs` says otherwise: Kafka deletes records with old timestamps within
-    half a minute. A config is written with underscores for dots: `cleanup_policy="compact"`.
+    History is kept (`retention.ms=-1`) unless `configs` says otherwise: Kafka deletes records with old timestamps
+    within half a minute. A config is written with underscores for dots: `cleanup_policy="compact"`.
     """
     name = name or f"test-{uuid.uuid4().hex[:12]}"
     settings = {"retention.ms": "-1", **{key.replace("_", "."): value for key, value in configs.items()}}
@@ -53,8 +53,8 @@ def delete_topics(bootstrap: str, names: Sequence[str]) -> None:
         admin.close()
 
 
-def produce(bootstrap: str, topic: str, records: Iterable[Record | bytes], **settings: Any) -> list[tuple[int, int]]:  # noqa: ANN401 - the settings of KafkaProducer
-    """Write records in order and return (partition, offset) of each; raises what Kafka answered for the first that failed."""
+def produce(bootstrap: str, topic: str, records: Iterable[Record | bytes], **settings: Any) -> list[tuple[int, int]]:
+    """Write records in order and return (partition, offset) of each; raises what Kafka answered if one failed."""
     settings = {"linger_ms": 5, "batch_size": 262_144, **settings}
     producer = KafkaProducer(bootstrap_servers=bootstrap.split(","), **settings)
     try:
@@ -77,7 +77,9 @@ def produce(bootstrap: str, topic: str, records: Iterable[Record | bytes], **set
         producer.close(timeout=10)
 
 
-def consume_all(bootstrap: str, topic: str, isolation: Isolation = "read_committed", seconds: float = 60) -> list[ConsumerRecord]:  # fmt: skip
+def consume_all(
+    bootstrap: str, topic: str, isolation: Isolation = "read_committed", seconds: float = 60
+) -> list[ConsumerRecord]:
     """Return all records from the beginning to where the topic ended when this began, by partition, then offset.
 
     With `read_committed` that is the last stable offset: an open transaction hides what lies behind its start.
