@@ -19,7 +19,7 @@ def main() -> int:
     try:
         where = place.find()
         if options.fetch:
-            print(f"Kafka for the tests: {where}", file=sys.stderr)
+            print(f"Kafka {place.version()} for the tests: {type(where).__name__}", file=sys.stderr)
             return 0
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with Broker(options.nodes, where=where) as broker:

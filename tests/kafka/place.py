@@ -137,7 +137,7 @@ def _jars() -> Path:
         done = subprocess.run(command, capture_output=True, check=False, text=True)
         if done.returncode != 0:
             first = next((line for line in done.stdout.splitlines() if "ERROR" in line), "it said nothing")
-            message = f"mvn could not fetch Kafka's jars: {first[:300]}"
+            message = f"mvn could not fetch Kafka's jars: {re.sub(r'https?://\S+', '(address)', first)[:300]}"
             raise NoKafkaError(message)
         try:
             filled.rename(folder)
