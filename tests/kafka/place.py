@@ -137,7 +137,8 @@ def _jars() -> Path:
         done = subprocess.run(command, capture_output=True, check=False, text=True)
         if done.returncode != 0:
             first = next((line for line in done.stdout.splitlines() if "ERROR" in line), "it said nothing")
-            message = f"mvn could not fetch Kafka's jars: {re.sub(r'https?://\S+', '(address)', first)[:300]}"
+            problem = re.sub(r"https?://\S+", "(address)", first)[:300]  # an address may hold a password
+            message = f"mvn could not fetch Kafka's jars: {problem}"
             raise NoKafkaError(message)
         try:
             filled.rename(folder)
