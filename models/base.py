@@ -1,7 +1,7 @@
 """What a kind of autoencoder is, and how kinds are found.
 
-A kind is one file in this package whose class is a subclass of `Autoencoder` and whose `kind` is the file's name. Nothing
-is registered: `find` imports the file of that name, `kinds` looks at every file. Neither needs Keras.
+A kind is one file in this package whose class is a subclass of `Autoencoder` and whose `kind` is the file's name.
+Nothing is registered: `find` imports the file of that name, `kinds` looks at every file. Neither needs Keras.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Networks:
 
 
 class Autoencoder(ABC):
-    """One kind of autoencoder: builds networks, and says how they are trained and scored where it is not the usual way."""
+    """One kind of autoencoder: builds its networks, and may change how they are trained and scored."""
 
     kind: ClassVar[str]
     options: ClassVar[type[Options]] = Options
@@ -170,8 +170,8 @@ class Autoencoder(ABC):
     def cell_errors(cls, networks: Networks, scaled: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - Keras tensors
         """Return errors `(n, L, F)`, reconstruction `(n, L, F)` in scaled units, and codes `(n, Z)`.
 
-        It runs inside the exported graph: Keras operations only, and nothing random. `scaled` has no NaN; what the cells
-        that were missing get here is not used. Errors are not negative.
+        It runs inside the exported graph: Keras operations only, and nothing random. `scaled` has no NaN; what the
+        cells that were missing get here is not used. Errors are not negative.
         """
         from keras import ops
 

@@ -1,7 +1,7 @@
 """The bundle: the directory that training writes and serving reads.
 
-`bundle.json` is the manifest; it names every other file with its size and SHA-256. Nothing is opened before both are found
-right, nothing is unpickled, and no code comes out of a bundle: networks are rebuilt from the manifest.
+`bundle.json` is the manifest; it names every other file with its size and SHA-256. Nothing is opened before both are
+found right, nothing is unpickled, and no code comes out of a bundle: networks are rebuilt from the manifest.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class Training(_Strict):
         best_epoch: the epoch, counted from 1, whose weights were kept.
         loss: training loss of that epoch.
         validation_loss: validation loss of that epoch, and with it of the kept weights.
-        baseline_loss: validation loss of the training mean as the reconstruction; a model that learned anything is below.
+        baseline_loss: validation loss of the training mean as the reconstruction; a model that learned anything is
+            below.
         seconds: wall time of the fit.
         training_windows: windows trained on.
         validation_windows: windows that chose the epoch.
@@ -134,7 +135,7 @@ class Manifest(_Strict):
         files: every other file of the bundle.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     members: tuple[Member, ...] = Field(min_length=1)
     window: WindowShape
     features: tuple[str, ...] = Field(min_length=1)
@@ -198,8 +199,8 @@ def read(path: Path) -> Bundle:
     """Read the manifest of the bundle at `path`, and check every file that it names.
 
     Raises:
-        BundleError: if there is no bundle, it is of another format version, or a file of it is missing, is not a regular
-            file, or has another size or hash than the manifest says.
+        BundleError: if there is no bundle, it is of another format version, or a file of it is missing, is not a
+            regular file, or has another size or hash than the manifest says.
     """
     content = _read(path, MANIFEST, _MANIFEST_LIMIT)
     try:
@@ -209,7 +210,9 @@ def read(path: Path) -> Bundle:
         raise BundleError(message) from None
     version = fields.get("format") if isinstance(fields, dict) else None
     if version != FORMAT:
-        message = f"bundle {path}: format {version!r} cannot be read here, only {FORMAT}; train it again with this version"
+        message = (
+            f"bundle {path}: format {version!r} cannot be read here, only {FORMAT}; train it again with this version"
+        )
         raise BundleError(message)
     try:
         manifest = Manifest.model_validate_json(content)

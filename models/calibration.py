@@ -1,6 +1,7 @@
 """Calibration: what scores and residuals look like on normal windows that training has not seen.
 
-A line for streams begins here: the monitor reads the logarithm's mean and variance and the table of quantiles as its prior.
+A line for streams begins here: the monitor reads the logarithm's mean and variance and the table of quantiles as its
+prior.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def levels(count: int) -> tuple[float, ...]:
     return tuple(q for q in LEVELS if q == LEVELS[0] or count * (1 - q) >= 1 - 1e-9)
 
 
-def calibrate(scores: NDArray[np.float32], streams: int, windows_per_stream: float, windows_per_day: float) -> Calibration:
+def calibrate(
+    scores: NDArray[np.float32], streams: int, windows_per_stream: float, windows_per_day: float
+) -> Calibration:
     """Make the calibration of scores `(n,)`, n ≥ 1, all finite.
 
     Args:
@@ -90,7 +93,9 @@ def calibrate(scores: NDArray[np.float32], streams: int, windows_per_stream: flo
     )
 
 
-def residuals(features: tuple[str, ...], actual: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[Residual, ...]:
+def residuals(
+    features: tuple[str, ...], actual: NDArray[np.float32], expected: NDArray[np.float32]
+) -> tuple[Residual, ...]:
     """Make each feature's table of |actual - expected|.
 
     Args:
@@ -114,8 +119,8 @@ def rates(stream: NDArray[np.int32], end: NDArray[np.int64], span: NDArray[np.in
     Args:
         stream: `(W,)` the stream of each window, windows of one stream in order of time.
         end: `(W,)` time of the last row of each window, in ms.
-        span: `(W,)` ms from the first to the last row of each window: a stream with one window alone, or all of them at one
-            time, is taken to make one window in that long (in a day, if it is 0).
+        span: `(W,)` ms from the first to the last row of each window: a stream with one window alone, or all of them
+            at one time, is taken to make one window in that long (in a day, if it is 0).
     """
     _, first, count = np.unique(stream, return_index=True, return_counts=True)
     last = first + count - 1

@@ -25,8 +25,8 @@ class Cells:
         values: `(N, F)` float32 in raw units, NaN = missing.
         stream: `(N,)` int32, index of the row's stream in order of first appearance.
         time: `(N,)` int64, event time in ms since 1970.
-        starts: `(W,)` int64, the first row of every window; window i is the rows `starts[i]` to `starts[i] + length - 1`, all
-            of one stream. Windows of a stream are in order of time.
+        starts: `(W,)` int64, the first row of every window; window i is the rows `starts[i]` to `starts[i] + length -
+            1`, all of one stream. Windows of a stream are in order of time.
         label: `(N,)` bool, True where the row is labelled anomalous.
     """
 
@@ -38,7 +38,8 @@ class Cells:
 
     def gather(self, windows: NDArray[np.int64], length: int) -> NDArray[np.float32]:
         """Return the windows of the positions `windows` in `starts`: `(n, length, F)` float32, raw units, a copy."""
-        return self.values[self.starts[windows, None] + np.arange(length)]
+        gathered: NDArray[np.float32] = self.values[self.starts[windows, None] + np.arange(length)]
+        return gathered
 
     def touched(self, rows: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
         """Return for every window whether one of its rows is among `rows` `(N,)`."""
@@ -47,7 +48,8 @@ class Cells:
     def counted(self, numbers: NDArray[np.bool_] | NDArray[np.integer], length: int) -> NDArray[np.int64]:
         """Return for every window the sum of `numbers` `(N,)` over its rows."""
         total = np.concatenate([np.zeros(1, np.int64), np.cumsum(numbers, dtype=np.int64)])
-        return total[self.starts + length] - total[self.starts]
+        counts: NDArray[np.int64] = total[self.starts + length] - total[self.starts]
+        return counts
 
 
 def check(cells: Cells, window: WindowShape, features: tuple[str, ...]) -> None:
@@ -58,7 +60,9 @@ def check(cells: Cells, window: WindowShape, features: tuple[str, ...]) -> None:
     """
     rows = len(cells.values)
     if cells.values.ndim != 2 or cells.values.shape[1] != len(features):  # noqa: PLR2004 - rows and features
-        message = f"the rows have the shape {cells.values.shape}, but there are {len(features)} features: (rows, features) is needed"
+        message = (
+            f"the rows have the shape {cells.values.shape}, (rows, {len(features)}) is needed: one column a feature"
+        )
         raise TrainingError(message)
     for name, column in (("stream", cells.stream), ("time", cells.time), ("label", cells.label)):
         if column.shape != (rows,):
@@ -81,7 +85,7 @@ def check(cells: Cells, window: WindowShape, features: tuple[str, ...]) -> None:
 
 
 def scorable(cells: Cells, window: WindowShape, columns: int) -> NDArray[np.bool_]:
-    """Return for every window whether the monitor would score it: `max_missing` at most is missing, and not everything."""
+    """Return for every window whether it can be scored: no more than `max_missing` is missing, and not all."""
     missing = cells.counted(np.isnan(cells.values).sum(axis=1), window.length)
     cells_each = window.length * columns
     return (missing <= window.max_missing * cells_each) & (missing < cells_each)

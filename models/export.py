@@ -29,7 +29,9 @@ LIMIT = 1e6
 TOLERANCE = 1e-4
 """The largest relative difference between Keras and ONNX Runtime with which a bundle is written."""
 
-_LEAST = 1e-3  # squared scaled units: an error below is compared as this, for float32 rounding of values near 1 shows there
+_LEAST = (
+    1e-3  # squared scaled units: an error below is compared as this, for float32 rounding of values near 1 shows there
+)
 _GREATEST = float(np.finfo(np.float32).max)
 _CORE = ("cell_errors", "scaled_reconstruction", "latent")
 
@@ -54,7 +56,7 @@ def convert(model: Any, shape: Shape, scaling: Scaling) -> bytes:  # noqa: ANN40
     graph = tf.function(lambda scaled: model(scaled, training=False), input_signature=signature)
     made, _ = tf2onnx.convert.from_function(graph, input_signature=signature, opset=OPSET)
     _rename(made.graph, dict(zip([node.name for node in made.graph.output], _CORE, strict=True)))
-    before, after, constants = _around(shape, scaling)
+    before, after, constants = _around(scaling)
     nodes = [*before, *made.graph.node, *after]
     del made.graph.node[:]
     made.graph.node.extend(nodes)
@@ -89,7 +91,7 @@ def _rename(graph: Any, names: dict[str, str]) -> None:  # noqa: ANN401 - an ONN
         node.name = names[node.name]
 
 
-def _around(shape: Shape, scaling: Scaling) -> tuple[list[Any], list[Any], list[Any]]:
+def _around(scaling: Scaling) -> tuple[list[Any], list[Any], list[Any]]:
     """Return the nodes before the networks, those after them, and their constants.
 
     A missing cell becomes the feature's training mean for the network, and counts in no error.
@@ -143,9 +145,9 @@ def _around(shape: Shape, scaling: Scaling) -> tuple[list[Any], list[Any], list[
 def difference(model: Any, graph: Graph, windows: NDArray[np.float32], scaling: Scaling) -> float:  # noqa: ANN401
     """Return the largest relative difference between Keras and ONNX Runtime over all outputs of windows `(n, L, F)`.
 
-    Errors are compared relative to themselves (to 1e-3 squared scaled units where they are smaller), reconstructions in scaled
-    units and codes relative to the largest magnitude of their column. The windows are compared a second time with a tenth of
-    the cells missing.
+    Errors are compared relative to themselves (to 1e-3 squared scaled units where they are smaller), reconstructions
+    in scaled units and codes relative to the largest magnitude of their column. The windows are compared a second
+    time with a tenth of the cells missing.
     """
     holes = windows.copy()
     holes[np.random.default_rng(0).random(holes.shape) < 0.1] = np.nan  # noqa: PLR2004 - a tenth of the cells
@@ -162,7 +164,8 @@ def difference(model: Any, graph: Graph, windows: NDArray[np.float32], scaling: 
     ]
     raw = rebuilt * np.asarray(scaling.scale) + np.asarray(scaling.offset)
     # in raw units a float32 cannot be finer than its own magnitude allows
-    size = np.maximum(np.abs(rebuilt).max(axis=(0, 1)) * np.asarray(scaling.scale), np.abs(raw).max(axis=(0, 1)) * _LEAST)
+    scaled_size, raw_size = (np.abs(part).max(axis=(0, 1)) for part in (rebuilt, raw))
+    size = np.maximum(scaled_size * np.asarray(scaling.scale), raw_size * _LEAST)
     found.append(_share(raw, scores.reconstruction, size))
     found.append(_share(codes, graph.encode(both), np.maximum(np.abs(codes).max(axis=0), np.finfo(np.float32).tiny)))
     return max(found)
@@ -183,7 +186,9 @@ def compare(model: Any, graph: Graph, windows: NDArray[np.float32], scaling: Sca
     """
     found = difference(model, graph, windows, scaling)
     if not found <= TOLERANCE:
-        message = f"the exported graph differs from Keras by {found:.1e} (relative), {TOLERANCE:g} is allowed: no bundle is written"
+        message = (
+            f"the ONNX graph differs from Keras by {found:.1e} (relative), {TOLERANCE:g} at most: no bundle is written"
+        )
         raise TrainingError(message)
 
 

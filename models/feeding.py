@@ -21,8 +21,8 @@ LEAST_STEPS = 50
 class Feed:
     """Scaled windows of one part, by batch.
 
-    A batch is a pair `(inputs, targets)` of float32 `(b, L, F)`: in the inputs a missing cell is the feature's training mean,
-    in the targets it is NaN, which gives it no weight in the loss.
+    A batch is a pair `(inputs, targets)` of float32 `(b, L, F)`: in the inputs a missing cell is the feature's
+    training mean, in the targets it is NaN, which gives it no weight in the loss.
     """
 
     def __init__(self, cells: Cells, windows: NDArray[np.int64], length: int, scaling: Scaling, batch: int) -> None:
@@ -50,10 +50,11 @@ class Feed:
         Every window comes equally often, up to one, and never twice before all others came.
         """
         random = np.random.default_rng([seed, epoch])
-        wanted = len(self.windows) if len(self.windows) > LEAST_STEPS * self.batch else LEAST_STEPS * self.batch
+        wanted = max(LEAST_STEPS * self.batch, len(self.windows))
         rounds = -(-wanted // len(self.windows))
         drawn = np.concatenate([random.permutation(len(self.windows)) for _ in range(rounds)])[:wanted]
-        return self.windows[drawn]
+        ordered: NDArray[np.int64] = self.windows[drawn]
+        return ordered
 
     def passes(self) -> Any:  # noqa: ANN401 - a Keras dataset; Keras has no types
         """Return a Keras dataset that goes through all windows once, in their order."""
@@ -65,7 +66,7 @@ class Feed:
             """All windows once."""
 
             def __len__(self) -> int:
-                return -(-len(feed.windows) // feed.batch)
+                return (len(feed.windows) + feed.batch - 1) // feed.batch
 
             def __getitem__(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
                 return feed.take(feed.windows[step * feed.batch : (step + 1) * feed.batch])

@@ -105,7 +105,8 @@ def fit(
     began = time.monotonic()
     networks = kind.build(shape, hyper)
     trainer = kind.trainer(networks, shape, hyper)
-    optimizer = keras.optimizers.get({"class_name": hyper.optimizer, "config": {"learning_rate": hyper.learning_rate, "clipnorm": 1.0}})
+    config = {"learning_rate": hyper.learning_rate, "clipnorm": 1.0}
+    optimizer = keras.optimizers.get({"class_name": hyper.optimizer, "config": config})
     loss = present_loss(hyper.loss)
     # XLA takes 7 s to compile and was no faster on a CPU
     trainer.compile(optimizer=optimizer, loss=loss, jit_compile=False)
@@ -120,7 +121,8 @@ def fit(
             eta = seconds / (epoch + 1) * (hyper.epochs - epoch - 1)
             history.append(Epoch(epoch + 1, hyper.epochs, logs["loss"], logs["val_loss"], seconds, eta))
             if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
-                message = f"the loss is not a number after epoch {epoch + 1}: set train.learning_rate lower ({hyper.learning_rate:g} now)"
+                rate = f"{hyper.learning_rate:g} now"
+                message = f"the loss is not a number after epoch {epoch + 1}: set train.learning_rate lower ({rate})"
                 raise TrainingError(message)
             if progress is not None:
                 progress(history[-1])

@@ -1,8 +1,8 @@
-"""The kind `lstm`: a recurrent encoder reads the window, its last state becomes the code, a recurrent decoder unrolls it.
+"""The kind `lstm`: a recurrent encoder reads the window, its last state becomes the code, a decoder unrolls it.
 
-Encoder LSTM stack → code → the code repeated for every row → decoder LSTM stack → one dense layer for all rows. The last
-layer is a `Dense` on the three-dimensional tensor: the same function as `TimeDistributed(Dense)`, which the ONNX exporter
-would cut into one multiplication a row.
+Encoder LSTM stack → code → the code repeated for every row → decoder LSTM stack → one dense layer for all rows. The
+last layer is a `Dense` on the three-dimensional tensor: the same function as `TimeDistributed(Dense)`, which the ONNX
+exporter would cut into one multiplication a row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scaling: one offset and one scale for each feature, from the training rows; (value - offset) / scale is what a network sees.
+"""Scaling: a network sees (value - offset) / scale, with offset and scale of each feature from the training rows.
 
 Missing values (NaN) count for nothing here and stay NaN.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from models.base import ScalingMethod  # noqa: TC001 - pydantic reads it at run time
+from models.base import ScalingMethod
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +29,8 @@ class Scaling(BaseModel):
     """How raw units become scaled ones; F numbers each, in raw units.
 
     Attributes:
-        method: `standard` (offset is the mean, scale the standard deviation), `minmax` (offset is the smallest value, scale
-            the range, so that training rows lie in [0, 1]) or `none` (0 and 1).
+        method: `standard` (offset is the mean, scale the standard deviation), `minmax` (offset is the smallest value,
+            scale the range, so that training rows lie in [0, 1]) or `none` (0 and 1).
         mean: mean of the feature's present values in the training rows; what a missing value becomes.
         offset: what is subtracted.
         scale: what is divided by; above 0, also for a constant feature.
@@ -45,7 +45,9 @@ class Scaling(BaseModel):
 
     def apply(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scale raw values `(…, F)`; NaN stays NaN."""
-        return (values - np.asarray(self.offset, np.float32)) / np.asarray(self.scale, np.float32)
+        scaled: NDArray[np.float32] = values - np.asarray(self.offset, np.float32)
+        scaled /= np.asarray(self.scale, np.float32)
+        return scaled
 
     def missing(self) -> NDArray[np.float32]:
         """Return what a missing value is in scaled units: the mean, `(F,)`."""

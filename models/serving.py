@@ -1,8 +1,8 @@
 """A bundle's graph under ONNX Runtime: scores of windows, the same bits whatever comes in one call.
 
-Matrix kernels differ with the number of rows they get (one row takes another path than many), so the graph only ever runs on
-a few fixed numbers of windows, the `chunk` sizes; what is left over is padded to the smallest that holds it. Loading checks on
-the bundle's own windows, in two orders, which sizes give the same bits, and uses no others.
+Matrix kernels differ with the number of rows they get (one row takes another path than many), so the graph only ever
+runs on a few fixed numbers of windows, the `chunk` sizes; what is left over is padded to the smallest that holds it.
+Loading checks on the bundle's own windows, in two orders, which sizes give the same bits, and uses no others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from models.bundle import Bundle
 
 CHUNKS = (1, 2, 4, 8, 16, 32)
-"""The chunk sizes that are tried. 32 windows at a time were measured fastest with an LSTM; larger ones leave the cache."""
+"""The chunk sizes that are tried. An LSTM was measured fastest with 32 windows; larger chunks leave the cache."""
 
 CALIBRATION = "calibration.npz"
 _PROBES = 37  # windows that the sizes are compared on; not a multiple of any, so that padding is compared too
@@ -45,11 +45,10 @@ class Scores:
 
     def same(self, other: Scores) -> NDArray[np.bool_]:
         """Return for every window whether all figures are equal to the last bit."""
-        return (
-            (self.score == other.score)
-            & (self.errors == other.errors).all(axis=1)
-            & (self.reconstruction == other.reconstruction).all(axis=(1, 2))
-        )
+        equal: NDArray[np.bool_] = self.score == other.score
+        equal &= (self.errors == other.errors).all(axis=1)
+        equal &= (self.reconstruction == other.reconstruction).all(axis=(1, 2))
+        return equal
 
 
 class Graph:
@@ -199,8 +198,8 @@ class Model:
     def score(self, windows: NDArray[np.float32]) -> Scores:
         """Score windows `(n, L, F)` float32 in raw units, NaN = missing.
 
-        The figures of a window do not depend on the others in the call, to the last bit. No figure is NaN for values that are
-        finite or NaN.
+        The figures of a window do not depend on the others in the call, to the last bit. No figure is NaN for values
+        that are finite or NaN.
 
         Raises:
             ValueError: if the windows have another shape than the bundle's.
@@ -208,7 +207,7 @@ class Model:
         return self._graph.score(windows)
 
     def encode(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the codes `(n, Z)` float32 of windows `(n, L, F)`; here the last bit may depend on the others in the call."""
+        """Return the codes `(n, Z)` float32 of windows; here the last bit may depend on the others in the call."""
         return self._graph.encode(windows)
 
 

@@ -1,12 +1,13 @@
 """Training, validation and calibration parts of a recording.
 
 A stream with 20 usable windows or more is cut by time: its oldest windows train, then come validation and calibration.
-Shorter streams go whole into one part: those for validation and calibration are drawn, with the seed, from the short streams
-in order of first appearance, until the part has its share of the short streams' windows.
+Shorter streams go whole into one part: those for validation and calibration are drawn, with the seed, from the short
+streams in order of first appearance, until the part has its share of the short streams' windows.
 
-A window with a labelled row is in no part, nor one with more missing than `window.max_missing`. Training and held-out parts
-share no row: training windows of a stream that reach into the rows of its held-out windows are left out, unless that would
-leave fewer than half of the stream's training windows (with windows as long as the part, there would be nothing to train on).
+A window with a labelled row is in no part, nor one with more missing than `window.max_missing`. Training and held-out
+parts share no row: training windows of a stream that reach into the rows of its held-out windows are left out, unless
+that would leave fewer than half of the stream's training windows (with windows as long as the part, there would be
+nothing to train on).
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def split(cells: Cells, window: WindowShape, validation: float, calibration: flo
         TrainingError: if the windows are too few for three parts.
     """
     if validation + calibration >= 1:
-        message = f"train.validation_split and train.calibration_split take {validation + calibration:g} of the windows: less than 1 must be"
+        message = (
+            "train.validation_split and train.calibration_split leave nothing to train on: their sum must be below 1"
+        )
         raise TrainingError(message)
     usable = ~cells.touched(cells.label, window.length) & scorable(cells, window, cells.values.shape[1])
     positions = np.flatnonzero(usable)
@@ -86,14 +89,17 @@ def split(cells: Cells, window: WindowShape, validation: float, calibration: flo
     training, validating, calibrating = (np.flatnonzero(part == number).astype(np.int64) for number in (1, 2, 3))
     if min(len(training), len(validating), len(calibrating)) == 0:
         message = (
-            f"{len(positions)} usable windows of {window.length} rows in {len(streams)} streams are too few: a stream needs"
-            f" {BY_TIME}, or {_STREAMS} streams one each (labelled windows and those above window.max_missing do not count)"
+            f"{len(positions)} usable windows of {window.length} rows in {len(streams)} streams are too few: a stream"
+            f" needs {BY_TIME}, or {_STREAMS} streams one each (labelled ones and those above window.max_missing"
+            " do not count)"
         )
         raise TrainingError(message)
     return Parts(training, validating, calibrating, shared)
 
 
-def _whole(part: NDArray[np.int8], short: list[NDArray[np.int64]], validation: float, calibration: float, seed: int) -> None:
+def _whole(
+    part: NDArray[np.int8], short: list[NDArray[np.int64]], validation: float, calibration: float, seed: int
+) -> None:
     """Give whole short streams to the parts. Where there are fewer than three, they all train."""
     order = np.random.default_rng(seed).permutation(len(short))
     total = sum(len(own) for own in short)

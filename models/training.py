@@ -1,7 +1,7 @@
 """Training: from the cells of a recording to a bundle.
 
-Split, scale, fit with early stopping, export, compare, calibrate with the exported graph itself, and write. The same cells,
-settings and seed give the same weights on the same machine.
+Split, scale, fit with early stopping, export, compare, calibrate with the exported graph itself, and write. The same
+cells, settings and seed give the same weights on the same machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.base import Autoencoder
     from models.bundle import Bundle
     from models.scaling import Scaling
 
@@ -243,15 +242,16 @@ def _scale(
         message = f"feature {empty[0]!r} has no value in the training rows: leave it out, or record it"
         raise TrainingError(message)
     scale = scaling.fit(spread, hyper.scaling)
-    if hyper.loss == "binary_crossentropy" and (min(spread.least) < 0 or max(spread.greatest) > 1):
-        if hyper.scaling != "minmax":
+    if hyper.loss == "binary_crossentropy" and hyper.scaling == "none":
+        least, most = min(spread.least), max(spread.greatest)
+        if least < 0 or most > 1:
             message = (
-                f"loss binary_crossentropy needs values in [0, 1], but the training rows reach from {min(spread.least):g} to"
-                f" {max(spread.greatest):g}: set train.scaling to minmax"
+                f"loss binary_crossentropy needs values in [0, 1], but the training rows reach from {least:g} to"
+                f" {most:g}: set train.scaling to minmax"
             )
             raise TrainingError(message)
     warnings = [
-        f"feature {features[position]!r} is constant ({spread.mean[position]:g}) in the training rows: any change will stand out"
+        f"feature {features[position]!r} is constant ({spread.mean[position]:g}) in training: any change will stand out"
         for position in spread.constant()
     ]
     return scale, warnings
