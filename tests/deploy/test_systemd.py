@@ -64,7 +64,7 @@ def test_verify_would_speak(unit: Path) -> None:
 
 
 def test_exposure(unit: Path) -> None:
-    """A line of the hardening that is lost would raise the exposure above 2.0 (or, with systemd 252, above README's)."""
+    """A line of the hardening that is lost would raise the exposure above 2.0 (or, on systemd 252, above README's)."""
     result = analyze("security", "--offline=true", "--threshold=20", "--no-pager", unit)
     assert result.returncode == 0, result.stdout + result.stderr
     level = re.search(r"Overall exposure level for \S+: (\d+\.\d)", result.stdout)
