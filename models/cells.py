@@ -56,7 +56,7 @@ def check(cells: Cells, window: WindowShape, features: tuple[str, ...]) -> None:
     """Refuse cells that are not what `Cells` says, with these features and windows.
 
     Raises:
-        TrainingError: on a wrong shape, an infinite value, a window that leaves its stream, or no window at all.
+        TrainingError: on a wrong shape or order, an infinite value, a window that leaves its stream, or no window at all.
     """
     rows = len(cells.values)
     if cells.values.ndim != 2 or cells.values.shape[1] != len(features):  # noqa: PLR2004 - rows and features
@@ -77,6 +77,9 @@ def check(cells: Cells, window: WindowShape, features: tuple[str, ...]) -> None:
     last = cells.starts + window.length - 1
     if cells.starts.min() < 0 or last.max() >= rows or np.any(cells.stream[cells.starts] != cells.stream[last]):
         message = f"a window of {window.length} rows leaves its stream: its start is wrong, or window.length is"
+        raise TrainingError(message)
+    if np.any(np.diff(cells.starts) <= 0) or np.any(np.diff(cells.stream) < 0):
+        message = "rows must come stream after stream, and windows in the order of their first rows"
         raise TrainingError(message)
     infinite = np.isinf(cells.values).any(axis=0)
     if infinite.any():

@@ -94,7 +94,9 @@ def _rename(graph: Any, names: dict[str, str]) -> None:  # noqa: ANN401 - an ONN
 def _around(scaling: Scaling) -> tuple[list[Any], list[Any], list[Any]]:
     """Return the nodes before the networks, those after them, and their constants.
 
-    A missing cell becomes the feature's training mean for the network, and counts in no error.
+    A missing cell becomes the feature's training mean for the network, and counts in no error. Errors are summed
+    up one after the other: ReduceSum along a row in memory gives other bits where the row begins at another address, so
+    that a score would depend on the window's place in the batch. Counts are whole numbers, exact in any order.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -109,6 +111,8 @@ def _around(scaling: Scaling) -> tuple[list[Any], list[Any], list[Any]]:
         "one": np.float32(1),
         "zero": np.float32(0),
         "rows": np.array([1]),
+        "axis": np.array(1),
+        "last": np.array(-1),
     }
     constants = [numpy_helper.from_array(np.asarray(value), f"unit/{name}") for name, value in values.items()]
 
@@ -127,11 +131,13 @@ def _around(scaling: Scaling) -> tuple[list[Any], list[Any], list[Any]]:
         node("Where", "missing zero cell_errors", "present_errors"),
         node("Not", "missing", "present"),
         node("Cast", "present", "weights", to=TensorProto.FLOAT),
-        node("ReduceSum", "present_errors rows", "sums", keepdims=0),
+        node("CumSum", "present_errors axis", "running"),
+        node("Gather", "running last", "sums", axis=1),
         node("ReduceSum", "weights rows", "counts", keepdims=0),
         node("Max", "counts one", "counts_least"),
         node("Div", "sums counts_least", "errors"),
-        node("ReduceSum", "sums rows", "sum", keepdims=0),
+        node("CumSum", "sums axis", "running_sums"),
+        node("Gather", "running_sums last", "sum", axis=1),
         node("ReduceSum", "counts rows", "count", keepdims=0),
         node("Max", "count one", "count_least"),
         node("Div", "sum count_least", "score"),

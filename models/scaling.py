@@ -80,20 +80,22 @@ class Spread(BaseModel):
         return [feature for feature, count in enumerate(self.count) if count == 0]
 
 
-def measure(values: NDArray[np.float32]) -> Spread:
-    """Measure raw training rows `(N, F)`, in float64; NaN is left out."""
+def measure(values: NDArray[np.float32], used: NDArray[np.bool_]) -> Spread:
+    """Measure those raw rows `(N, F)` that are `used` `(N,)`, in float64; NaN is left out."""
     features = values.shape[1]
     count, total, squares = np.zeros(features, np.int64), np.zeros(features), np.zeros(features)
     least, greatest = np.full(features, np.inf), np.full(features, -np.inf)
     for start in range(0, len(values), _ROWS):
-        rows = values[start : start + _ROWS].astype(np.float64)
+        rows = values[start : start + _ROWS][used[start : start + _ROWS]].astype(np.float64)
         count += np.isfinite(rows).sum(axis=0)
         total += np.nansum(rows, axis=0)
-        least, greatest = np.fmin(least, np.fmin.reduce(rows)), np.fmax(greatest, np.fmax.reduce(rows))
+        least = np.fmin(least, np.fmin.reduce(rows, initial=np.inf))
+        greatest = np.fmax(greatest, np.fmax.reduce(rows, initial=-np.inf))
     with np.errstate(invalid="ignore"):
         mean = total / count
     for start in range(0, len(values), _ROWS):
-        squares += np.nansum((values[start : start + _ROWS] - mean) ** 2, axis=0)
+        rows = values[start : start + _ROWS][used[start : start + _ROWS]].astype(np.float64)
+        squares += np.nansum((rows - mean) ** 2, axis=0)
     with np.errstate(invalid="ignore"):
         deviation = np.sqrt(squares / count)
     figures = (count, mean, deviation, least, greatest)

@@ -72,7 +72,7 @@ def split(cells: Cells, window: WindowShape, validation: float, calibration: flo
     part = np.zeros(len(cells.starts), np.int8)  # 0 = none, 1 = training, 2 = validation, 3 = calibration
     shared = 0
     short: list[NDArray[np.int64]] = []
-    for at, count in zip(first[np.argsort(streams)], counts, strict=True):
+    for at, count in zip(first, counts, strict=True):
         own = positions[at : at + count]
         if count < BY_TIME:
             short.append(own)

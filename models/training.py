@@ -236,7 +236,7 @@ def _scale(
     delta = np.zeros(len(cells.values) + 1, np.int64)
     np.add.at(delta, cells.starts[parts.training], 1)
     np.add.at(delta, cells.starts[parts.training] + length, -1)
-    spread = scaling.measure(cells.values[np.cumsum(delta[:-1]) > 0])
+    spread = scaling.measure(cells.values, np.cumsum(delta[:-1]) > 0)
     empty = [features[position] for position in spread.empty()]
     if empty:
         message = f"feature {empty[0]!r} has no value in the training rows: leave it out, or record it"
