@@ -1,7 +1,8 @@
 """The kinds of source; one file each, found by its name, which is the `type:` in the configuration.
 
 A new kind is a module here with a class `Settings` (see `SourceSettings`), and `suffixes` or `schemes` if it reads
-recordings. Nothing else has to know of it. Modules without `Settings` are what the kinds share.
+recordings. Nothing else has to know of it. Modules without `Settings` are what the kinds share; one whose name begins
+with `_` needs a library that not everybody has, and is imported by its kind alone, when used.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from monitor.sources.compression import bare
 @cache
 def _modules() -> Mapping[str, ModuleType]:
     """Import the modules of all kinds, in order of their names."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_")
     modules = {name: import_module(f"{__name__}.{name}") for name in names}
     return MappingProxyType({name: module for name, module in modules.items() if hasattr(module, "Settings")})
 
@@ -42,9 +43,11 @@ def for_recording(paths: Sequence[str], configured: SourceSettings | None = None
     if not paths:
         message = "no recording: name at least one file"
         raise SourceError(message)
-    found = {_kind(path): path for path in reversed(paths)}
+    found: dict[str, str] = {}
+    for path in paths:
+        found.setdefault(_kind(path), path)
     if len(found) > 1:
-        named = " and ".join(f"{path} ({kind})" for kind, path in reversed(found.items()))
+        named = " and ".join(f"{path} ({kind})" for kind, path in found.items())
         message = f"recordings of different kinds cannot be one input: {named}"
         raise SourceError(message)
     return kinds()[next(iter(found))].recording(paths, configured)

@@ -75,3 +75,18 @@ def check(path: str) -> None:
     if not os.access(path, os.R_OK):
         message = f"{path}: cannot be read: Permission denied"
         raise SourceError(message)
+
+
+def check_twice(paths: Sequence[str]) -> None:
+    """Look whether files can be read twice: once for the names of the features, once for the records.
+
+    Raises:
+        SourceError: if one cannot be read, or is standard input or another pipe.
+    """
+    for path in paths:
+        check(path)
+        if path == STDIN or not Path(path).is_file():
+            message = (
+                f"{topic([path])}: a pipe cannot be read twice, to find the features first: name them, or read a file"
+            )
+            raise SourceError(message)

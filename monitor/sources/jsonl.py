@@ -18,7 +18,7 @@ from pydantic import Field
 from monitor.record import RecordSettings
 from monitor.sources import envelope
 from monitor.sources.base import Batch, Rows, SourceError
-from monitor.sources.files import STDIN, FileSettings
+from monitor.sources.files import STDIN, FileSettings, check_twice
 from monitor.sources.lines import VALUE_LIMIT, LineSource
 
 suffixes = (".jsonl", ".ndjson", ".json", STDIN)
@@ -43,11 +43,9 @@ class Settings(FileSettings):
         cannot be decoded name nothing.
 
         Raises:
-            SourceError: if a file cannot be read, or standard input is among them.
+            SourceError: if a file cannot be read, or is a pipe.
         """
-        if STDIN in self.paths:
-            message = "standard input cannot be read twice: name the features, or read a file"
-            raise SourceError(message)
+        check_twice(self.paths)
         names: dict[str, bool] = {}  # in order of first appearance → whether there was a number
         source = JsonlSource(self.paths)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.record import RecordSettings
-from monitor.sources.base import Batch, SourceError
+from monitor.sources.base import Batch, Rows, Source, SourceError
 from monitor.sources.compression import bare, is_compressed
 from monitor.sources.inputs import open_input
 from monitor.sources.jsonl import Settings
@@ -31,6 +31,12 @@ def content(path: Path) -> bytes:
         return b"".join(iter(lambda: source.read(0.0) or b"", b""))
     finally:
         source.close()
+
+
+def endless(source: Source) -> Iterator[Batch | Rows]:
+    """Poll a source until it fails."""
+    while True:
+        yield from source.poll(0.0)
 
 
 @pytest.mark.parametrize("suffix", PACK)
@@ -61,11 +67,10 @@ def test_a_damage_is_said_after_what_lies_before_it(tmp_path: Path, suffix: str)
     for damaged in (whole[:-5], whole[: len(whole) // 2], whole + b"no member", b"not compressed at all\n"):
         path.write_bytes(damaged)
         source = Settings(path=str(path)).build(RecordSettings())
-        count = 0
+        batches: list[Batch | Rows] = []
         with pytest.raises(SourceError, match=r"a\.jsonl\S+: the compressed file is cut short or damaged"):
-            while True:
-                count += sum(len(batch) for batch in source.poll(0.0) if isinstance(batch, Batch))
-        assert (count > 10_000) == damaged.startswith(whole[:1_000])
+            batches.extend(endless(source))
+        assert (sum(map(len, batches)) > 10_000) == damaged.startswith(whole[:1_000])
         source.close()
 
 
@@ -80,14 +85,14 @@ def test_an_empty_file_is_no_error(tmp_path: Path, suffix: str) -> None:
 
 
 BOMB = """
-import resource, sys
+import sys
 from monitor.record import RecordSettings
 from monitor.sources.jsonl import Settings
 source = Settings(path=sys.argv[1]).build(RecordSettings())
 while not source.exhausted:
     for batch in source.poll(1.0):
         print(batch.offsets[0], [len(value) for value in batch.values])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
@@ -99,8 +104,8 @@ def test_a_bomb_does_not_fill_the_memory(tmp_path: Path, suffix: str) -> None:
     root = str(Path(__file__).parents[3])
     output = subprocess.run([sys.executable, "-c", BOMB, str(path)], capture_output=True, check=True, cwd=root).stdout
     *found, peak = output.decode().splitlines()
-    assert found == ["0 [65537, 2]"] or found == ["0 [65537]", "1 [2]"]
-    assert int(peak) < 200_000
+    assert found in (["0 [65537, 2]"], ["0 [65537]", "1 [2]"])
+    assert int(peak) < 200_000  # kB, some 60,000 of them Python and its libraries
 
 
 def test_names() -> None:

@@ -99,7 +99,7 @@ def test_envelopes_give_the_positions_of_kafka(tmp_path: Path) -> None:
 
 
 def test_envelope_keeps_bytes_that_are_not_utf8(tmp_path: Path) -> None:
-    """kcat writes a MessagePack payload as it is; read as text it would be refused, though production took it."""
+    """A MessagePack payload is written as it is by kcat; read as text it would be refused, but production took it."""
     payload = msgspec.msgpack.encode({"stream": "é", "values": {"a": 1.5}, "time": 2**40})
     text = payload.decode("latin-1")
     line = wrapped(0, 1, "@").replace(b"@", json.dumps(text, ensure_ascii=False)[1:-1].encode("latin-1"))
@@ -157,7 +157,7 @@ def test_peek_follows_the_layout(tmp_path: Path) -> None:
     assert settings.peek(RecordSettings(stream="id", time="at", values=""), 1) == ("y",)
     assert settings.peek(RecordSettings(values="m")) == ("x",)
     assert settings.peek(RecordSettings(layout="long")) == ("s2", "s1")
-    with pytest.raises(SourceError, match="standard input"):
+    with pytest.raises(SourceError, match="stdin: a pipe cannot be read twice"):
         Settings(path="-").peek(RECORD)
 
 
