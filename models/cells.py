@@ -56,7 +56,7 @@ def check(cells: Cells, window: WindowShape, features: tuple[str, ...]) -> None:
     """Refuse cells that are not what `Cells` says, with these features and windows.
 
     Raises:
-        TrainingError: on a wrong shape or order, an infinite value, a window that leaves its stream, or no window at all.
+        TrainingError: on a wrong shape or order, an infinite value, a window that leaves its stream, or no window.
     """
     rows = len(cells.values)
     if cells.values.ndim != 2 or cells.values.shape[1] != len(features):  # noqa: PLR2004 - rows and features

@@ -76,6 +76,7 @@ def convert(model: Any, shape: Shape, scaling: Scaling) -> bytes:  # noqa: ANN40
     made.graph.input.extend(described[:1])
     made.graph.output.extend(described[1:])
     made.graph.name, made.producer_name, made.producer_version, made.doc_string = "autoencoder", "tidegauge", "", ""
+    _number(made.graph)
     onnx.checker.check_model(made, full_check=True)
     content: bytes = made.SerializeToString(deterministic=True)
     return content
@@ -89,6 +90,22 @@ def _rename(graph: Any, names: dict[str, str]) -> None:  # noqa: ANN401 - an ONN
                 ends[position] = names.get(end, end)
     for node in graph.output:
         node.name = names[node.name]
+
+
+def _number(graph: Any) -> None:  # noqa: ANN401 - an ONNX graph
+    """Number nodes, constants and what lies between them in the order of use; the converter's names differ by run."""
+    names = {end.name: end.name for end in (*graph.input, *graph.output)} | {"": ""}
+    for position, node in enumerate(graph.node):
+        for ends in (node.input, node.output):
+            for place, end in enumerate(ends):
+                ends[place] = names.setdefault(end, f"t{len(names)}")
+        node.name = f"{node.op_type}_{position}"
+    constants = [constant for constant in graph.initializer if constant.name in names]
+    for constant in constants:
+        constant.name = names[constant.name]
+    constants.sort(key=lambda constant: int(constant.name[1:]))
+    del graph.initializer[:], graph.value_info[:]
+    graph.initializer.extend(constants)
 
 
 def _around(scaling: Scaling) -> tuple[list[Any], list[Any], list[Any]]:
