@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.record import RecordSettings
@@ -40,6 +40,7 @@ def endless(source: Source) -> Iterator[Batch | Rows]:
 
 
 @pytest.mark.parametrize("suffix", PACK)
+@settings(max_examples=60, deadline=None)
 @given(parts=st.lists(st.binary(max_size=5_000), max_size=4))
 def test_members_in_a_row_are_one_file(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, parts: list[bytes]

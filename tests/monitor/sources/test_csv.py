@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.record import DEAD_LETTER_REASONS, RecordSettings
@@ -197,6 +197,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_
 VALUES = st.one_of(st.none(), st.floats(width=32, allow_nan=False, allow_infinity=False))
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 4_102_444_799_999), NAMES, st.lists(VALUES, min_size=2, max_size=2)), max_size=30
@@ -228,6 +229,7 @@ def test_what_is_written_is_read(
 def test_any_bytes_are_survived(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever lies in a file, reading it must end in rows and refused rows that are as many as its lines."""
 
+    @settings(max_examples=60, deadline=None)
     @given(st.lists(st.binary(min_size=1, max_size=30).map(lambda line: line.replace(b"\n", b",")), max_size=20))
     def check(lines: list[bytes]) -> None:
         path = tmp_path_factory.mktemp("any") / "r.csv"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.record import RecordSettings
@@ -62,6 +62,7 @@ def test_positions_count_on_through_the_files(tmp_path: Path) -> None:
     assert {stamp for batch in batches for stamp in batch.timestamps} == {-1}
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"").replace(b"\r", b"")), max_size=20), st.data()
 )

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.record import RecordSettings
@@ -203,6 +203,7 @@ def test_standard_input_is_refused() -> None:
         Settings(path="-").build(RECORD)
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 4_102_444_799_999), st.sampled_from(["p", "q", "r"]), st.floats(width=32)), max_size=20
