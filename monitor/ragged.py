@@ -57,9 +57,8 @@ class Ragged:
         """Append `counts[i]` rows to the distinct slot `slots[i]`; `rows` holds them slot after slot."""
         self._fit(slots)
         wanted = self._count[slots] + counts
-        moving = wanted > self._room[slots]
-        if moving.any():
-            self._move(slots[moving], wanted[moving])
+        if (wanted > self._room[slots]).any():
+            self._make_room(slots, wanted)
         self._arena[ranges(self._start[slots] + self._count[slots], counts)] = rows
         self._count[slots] = wanted
 
@@ -73,22 +72,25 @@ class Ragged:
             self._count = np.concatenate([self._count, pad])
             self._room = np.concatenate([self._room, pad])
 
-    def _move(self, slots: NDArray[np.intp], wanted: NDArray[np.int64]) -> None:
-        """Give these slots segments with twice the wanted room at the end of the arena."""
-        room = np.maximum(2 * wanted, _ROOM)
-        total = int(room.sum())
+    def _make_room(self, slots: NDArray[np.intp], wanted: NDArray[np.int64]) -> None:
+        """Give those of these slots that have too little room a segment of twice the wanted size at the end."""
+        moving = wanted > self._room[slots]
+        total = int(np.maximum(2 * wanted[moving], _ROOM).sum())
         if self._used + total > len(self._arena):
-            self._compact(total)
-        counts = self._count[slots]
+            self._compact(total, slots)
+        moved, room = slots[moving], np.maximum(2 * wanted[moving], _ROOM)
+        counts = self._count[moved]
         starts = self._used + np.cumsum(room) - room
-        self._arena[ranges(starts, counts)] = self._arena[ranges(self._start[slots], counts)]
-        self._start[slots] = starts
-        self._room[slots] = room
+        self._arena[ranges(starts, counts)] = self._arena[ranges(self._start[moved], counts)]
+        self._start[moved] = starts
+        self._room[moved] = room
         self._used += total
 
-    def _compact(self, extra: int) -> None:
-        """Copy what is in use into a new arena that has `extra` rows of room and a half more."""
-        held = np.flatnonzero(self._count)
+    def _compact(self, extra: int, keep: NDArray[np.intp]) -> None:
+        """Copy what is in use, and the room of the slots `keep`, into a new arena with `extra` rows and a half more."""
+        used = self._count > 0
+        used[keep] = True
+        held = np.flatnonzero(used)
         room = self._room[held]
         starts = np.cumsum(room) - room
         kept = int(room.sum())

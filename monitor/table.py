@@ -65,7 +65,7 @@ class StreamTable:
     """Stream id ↔ slot, and the columns of all stages.
 
     Ids are UTF-8 bytes, as Kafka hands them over. A slot is *assigned* when the codec first sees an id and becomes
-    *live* when the pipeline admits the stream; `settle` takes back what was assigned and never admitted.
+    *live* when the pipeline admits the stream; `settle` takes back the slots of streams that are not live.
     """
 
     def __init__(self, columns: Iterable[AnyColumn]) -> None:
@@ -148,8 +148,13 @@ class StreamTable:
         for ragged in self._ragged.values():
             ragged.clear(slots)
 
-    def release(self, slots: NDArray[np.intp]) -> None:
-        """Forget these streams: their slots are reset and free for other ids."""
+    def drop(self, slots: NDArray[np.intp]) -> None:
+        """Forget the state of these streams. Their slots stay theirs until `settle`: a record may be on its way."""
+        self.reset(slots)
+        self._assigned.extend(slots.tolist())
+
+    def _release(self, slots: NDArray[np.intp]) -> None:
+        """Make these slots free for other ids."""
         self.reset(slots)
         for slot in slots.tolist():
             stream = self._ids[slot]
@@ -159,11 +164,11 @@ class StreamTable:
                 self._free.append(slot)
 
     def settle(self) -> None:
-        """Take back the slots that were assigned since the last call and never admitted."""
+        """Take back the slots that were assigned or dropped since the last call and are not live now."""
         if self._assigned:
-            assigned = np.array(self._assigned, dtype=np.intp)
+            assigned = np.unique(np.array(self._assigned, dtype=np.intp))
             self._assigned.clear()
-            self.release(assigned[~self._arrays["live"][assigned]])
+            self._release(assigned[~self._arrays["live"][assigned]])
 
     def live(self) -> NDArray[np.intp]:
         """Return the slots of all live streams, rising."""

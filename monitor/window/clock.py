@@ -31,12 +31,23 @@ _SENSOR_BITS = 16
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What became of a batch's records; `late` and `repeated` hold offsets."""
+    """What became of a batch's records.
+
+    Attributes:
+        arrivals: the accepted records, sorted by slot.
+        by_due: indices into `arrivals` in the order of the records that made them accepted.
+        late: offsets of late records.
+        repeated: offsets of repeated records.
+        slots: the distinct slots of the batch, rising.
+        seen_before: the latest time of each of `slots` before the batch, `NEVER` for a new stream.
+    """
 
     arrivals: Arrivals
+    by_due: NDArray[np.intp]
     late: list[int]
     repeated: list[int]
-    resets: int
+    slots: NDArray[np.int32]
+    seen_before: NDArray[np.int64]
 
 
 class Clock:
@@ -74,7 +85,8 @@ class Clock:
         distinct = slot[starts]
         before = np.empty_like(time)
         before[1:] = time[:-1]
-        before[starts] = table["seen"][distinct]
+        seen_before = table["seen"][distinct]
+        before[starts] = seen_before
         before = np.where(before == NEVER, time - 1, before)
         calm = (time > before) & (time - before <= self._max_step)
         calm[starts] &= table["held_time"][distinct] == NEVER
@@ -90,8 +102,11 @@ class Clock:
                 time,
                 np.zeros(len(slot), np.bool_),
             )
-            return Judged(arrivals, [], [], 0)
-        return self._judge_mixed(table, records, order, group_calm)
+            by_due = np.empty_like(order)
+            by_due[order] = np.arange(len(order))
+            return Judged(arrivals, by_due, [], [], distinct, seen_before)
+        arrivals, late, repeated = self._judge_mixed(table, records, order, group_calm)
+        return Judged(arrivals, np.argsort(arrivals.due, kind="stable"), late, repeated, distinct, seen_before)
 
     def _judge_mixed(
         self,
@@ -99,7 +114,7 @@ class Clock:
         records: Records,
         order: NDArray[np.intp],
         group_calm: NDArray[np.bool_],
-    ) -> Judged:
+    ) -> tuple[Arrivals, list[int], list[int]]:
         """Judge a batch in which some streams are not calm: those go record by record."""
         slot = records.slot[order]
         starts = group_starts(slot)
@@ -139,7 +154,7 @@ class Clock:
         )
         late = [offset_list[i] for judge in judges for i in judge.late]
         repeated = [offset_list[i] for judge in judges for i in judge.repeated]
-        return Judged(arrivals, late, repeated, int(arrivals.reset.sum()))
+        return arrivals, late, repeated
 
     def _keys(self, time: NDArray[np.int64], values: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return what two records must share to be repeats of each other: time, and sensor in the long layout."""

@@ -1,0 +1,282 @@
+"""The pipeline: records of several partitions in, alerts out. Production and backtest run this and nothing else.
+
+It has no clock, does no I/O, and draws no random number: what it returns is a function of the records, in the order of
+their offsets, and not of how they were cut into batches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.alert import Alert, Alerter, AlertSettings, Expiry
+from monitor.liveness import Liveness
+from monitor.partition_time import PartitionTime
+from monitor.record import NEVER, Records, RecordSettings
+from monitor.score import Model, Scored, score
+from monitor.table import StreamTable
+from monitor.threshold import Prior, Threshold, ThresholdSettings, build, lines
+from monitor.window import Windowed, Windower, Windows, WindowSettings
+
+STATUS = ("unscored", "normal", "anomalous")
+"""What a window can be; `ScoreRows.status` is an index into it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRows:
+    """One row a window of one partition.
+
+    Attributes:
+        stream: ids.
+        time: `(n,)` int64 ms, the window's end.
+        offset: `(n,)` int64, the window's largest offset.
+        due: `(n,)` int64, offset of the record that made it due.
+        score: `(n,)` float64, NaN where unscored.
+        threshold: `(n,)` float64, the line, NaN where unscored.
+        status: `(n,)` int8, index into `STATUS`.
+        reconstruction: `(n, F)` float32, what the model expected at the window's last row.
+    """
+
+    stream: list[str]
+    time: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    due: NDArray[np.int64]
+    score: NDArray[np.float64]
+    threshold: NDArray[np.float64]
+    status: NDArray[np.int8]
+    reconstruction: NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Output:
+    """What a batch made. Offsets are kept by (topic, partition).
+
+    Attributes:
+        alerts: sorted by topic, partition, offset of the causing record, stream, window end, rule, revision.
+        late: offsets of late records.
+        repeated: offsets of repeated records.
+        refused: offsets of records of streams beyond `record.max_streams`.
+        windows: how many windows became due.
+        scored: how many of them were scored.
+        clock_resets: how many times a stream's clock was set back.
+        scores: a row a window, where they were asked for.
+    """
+
+    alerts: list[Alert] = field(default_factory=list)
+    late: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    repeated: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    refused: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    windows: int = 0
+    scored: int = 0
+    clock_resets: int = 0
+    scores: dict[tuple[str, int], list[ScoreRows]] = field(default_factory=dict)
+
+
+class Partition:
+    """Everything that is known of one input partition.
+
+    Attributes:
+        topic: its topic.
+        number: its number.
+        table: the streams and their state.
+        time: the partition's time.
+        liveness: which streams are live.
+        counts: records by class since the state began, without the pending ones.
+    """
+
+    def __init__(self, topic: str, number: int, table: StreamTable, liveness: Liveness) -> None:
+        """Begin without state."""
+        self.topic = topic
+        self.number = number
+        self.table = table
+        self.time = PartitionTime()
+        self.liveness = liveness
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Topic and number."""
+        return (self.topic, self.number)
+
+
+class Pipeline:
+    """Windows, scores, lines and alerts for any number of partitions."""
+
+    def __init__(  # noqa: PLR0913 - one argument a stage
+        self,
+        record: RecordSettings,
+        window: WindowSettings,
+        threshold: ThresholdSettings,
+        alert: AlertSettings,
+        model: Model,
+        prior: Prior,
+        features: int,
+        *,
+        keep_scores: bool = False,
+    ) -> None:
+        """Set up the stages; `prior` is the calibration of the model's bundle."""
+        self._record = record
+        self._window = window
+        self._model = model
+        self._keep_scores = keep_scores
+        self._alert_expire = min(alert.expire.ms, record.expire.ms)
+        self.windower = Windower(window, record, features)
+        self.threshold: Threshold = build(threshold, prior, alert.open_after)
+        self.alerter = Alerter(alert, features, prior.windows_per_stream)
+
+    def partition(self, topic: str, number: int) -> Partition:
+        """Return a partition without state."""
+        columns = (*Liveness.COLUMNS, *self.windower.columns, *self.threshold.columns, *self.alerter.columns)
+        liveness = Liveness(self._record.expire.ms, self._record.max_streams)
+        return Partition(topic, number, StreamTable(columns), liveness)
+
+    def pending(self, partition: Partition) -> int:
+        """Return how many records of a partition wait."""
+        return self.windower.pending(partition.table)
+
+    def process(self, batches: Sequence[tuple[Partition, Records]]) -> Output:
+        """Take at most one batch of each partition, and return what they made."""
+        output = Output()
+        rest = [(partition, records) for partition, records in batches if len(records)]
+        while rest:
+            now, later = [], []
+            for partition, records in rest:
+                cut = partition.liveness.cut(partition.table, partition.time, records)
+                whole = cut == len(records)
+                now.append((partition, records if whole else records.take(slice(0, cut))))
+                if not whole:
+                    later.append((partition, records.take(slice(cut, None))))
+            self._slice(now, output)
+            rest = later
+        for partition, _ in batches:
+            partition.table.settle()
+        output.alerts.sort(key=lambda alert: alert.order)
+        return output
+
+    def _slice(self, work: Sequence[tuple[Partition, Records]], output: Output) -> None:
+        """Take records during which no stream is dropped but at the end."""
+        taken: list[tuple[Partition, Windowed]] = []
+        for partition, offered in work:
+            records = offered
+            refused = partition.liveness.admit(partition.table, records)
+            if refused.any():
+                output.refused.setdefault(partition.key, []).extend(records.offset[refused].tolist())
+                partition.counts["dead_lettered"] += int(np.count_nonzero(refused))
+                records = records.take(np.flatnonzero(~refused))
+            if len(records):
+                windowed = self.windower.process(partition.table, records)
+                _count(partition, windowed, output)
+                taken.append((partition, windowed))
+        found = score(self._model, [windowed.windows for _, windowed in taken], self._window.max_missing)
+        for (partition, windowed), scored in zip(taken, found, strict=True):
+            self._judge(partition, windowed, scored, output)
+
+    def _judge(self, partition: Partition, windowed: Windowed, scored: Scored, output: Output) -> None:
+        """Lines, partition time, alerts and drops of one partition."""
+        table, windows = partition.table, windowed.windows
+        line = self._lines(table, windows, scored)
+        with np.errstate(invalid="ignore"):
+            over = scored.scored & (scored.score > line)
+        expiries = self._advance(partition, windowed, over)
+        alerts = self.alerter.process(table, partition.key, windows, scored, line, over, expiries)
+        output.alerts.extend(alerts)
+        output.windows += len(windows)
+        output.scored += int(np.count_nonzero(scored.scored))
+        if self._keep_scores and len(windows):
+            rows = _score_rows(table, windows, scored, line, over)
+            output.scores.setdefault(partition.key, []).append(rows)
+        gone = partition.liveness.drop(table, partition.time)
+        if len(gone):
+            table.drop(gone)
+            partition.time.recount(table)
+
+    def _lines(self, table: StreamTable, windows: Windows, scored: Scored) -> NDArray[np.float64]:
+        """Return the line of each window, NaN where unscored."""
+        if scored.scored.all():
+            return lines(self.threshold, table, windows.slot, scored.score, windows.end, windows.restarted)
+        found = np.full(len(windows), np.nan)
+        at = np.flatnonzero(scored.scored)
+        # A window that began anew and could not be scored hands that on to its stream's next one.
+        anew = windows.restarted[at].copy()
+        for i in np.flatnonzero(windows.restarted & ~scored.scored).tolist():
+            following = np.searchsorted(at, i)
+            if following < len(at) and windows.slot[at[following]] == windows.slot[i]:
+                anew[following] = True
+            else:
+                self.threshold.restart(table, int(windows.slot[i]))
+        found[at] = lines(self.threshold, table, windows.slot[at], scored.score[at], windows.end[at], anew)
+        return found
+
+    def _advance(self, partition: Partition, windowed: Windowed, over: NDArray[np.bool_]) -> list[Expiry]:
+        """Move the partition's time on, and return the moments at which silence could resolve an alert."""
+        table, judged = partition.table, windowed.judged
+        arrivals = judged.arrivals
+        if len(arrivals) == 0:
+            return []
+        times = partition.time.advance(table, judged)
+        at = np.empty(len(arrivals), np.int64)
+        at[judged.by_due] = times
+        ends = np.flatnonzero(np.append(arrivals.slot[1:] != arrivals.slot[:-1], True))  # noqa: FBT003
+        candidates = np.union1d(np.flatnonzero(table["firing"]), windowed.windows.slot[over])
+        expiries: list[Expiry] = []
+        if len(candidates):
+            active = table["active"][candidates]
+            earliest = np.minimum(np.where(active == NEVER, times[0], active), times[-1])
+            waiting = candidates[earliest + self._alert_expire <= times[-1]]
+            due = arrivals.due[judged.by_due]
+            for slot in waiting.tolist():
+                expiries += self._silences(table, slot, arrivals.slot[judged.by_due] == slot, due, times)
+        partition.liveness.touch(table, arrivals.slot[ends], at[ends])
+        return expiries
+
+    def _silences(
+        self,
+        table: StreamTable,
+        slot: int,
+        own: NDArray[np.bool_],
+        due: NDArray[np.int64],
+        times: NDArray[np.int64],
+    ) -> list[Expiry]:
+        """Return the moments at which one stream had been silent for `alert.expire` of partition time."""
+        places = np.flatnonzero(own).tolist()
+        active = [int(table["active"][slot]), *times[places].tolist()]
+        found: list[Expiry] = []
+        for since, until in zip(active, [*places, len(times)], strict=True):
+            if since != NEVER:
+                place = int(np.searchsorted(times, since + self._alert_expire))
+                if place < until:
+                    found.append(Expiry(slot, int(due[place]), int(times[place])))
+        return found
+
+
+def _count(partition: Partition, windowed: Windowed, output: Output) -> None:
+    """Count what became of a slice's records."""
+    judged, key = windowed.judged, partition.key
+    partition.counts["processed"] += windowed.processed
+    if windowed.late:
+        partition.counts["late"] += len(windowed.late)
+        output.late.setdefault(key, []).extend(windowed.late)
+    if judged.repeated:
+        partition.counts["repeated"] += len(judged.repeated)
+        output.repeated.setdefault(key, []).extend(judged.repeated)
+    output.clock_resets += int(np.count_nonzero(judged.arrivals.reset))
+
+
+def _score_rows(
+    table: StreamTable, windows: Windows, scored: Scored, line: NDArray[np.float64], over: NDArray[np.bool_]
+) -> ScoreRows:
+    """Return a row a window."""
+    return ScoreRows(
+        [table.id_of(slot) for slot in windows.slot.tolist()],
+        windows.end,
+        windows.high,
+        windows.due,
+        scored.score,
+        line,
+        np.where(scored.scored, 1 + over, 0).astype(np.int8),
+        scored.reconstruction[:, -1],
+    )

@@ -1,0 +1,125 @@
+"""Scores: one number a window from the model's errors, and which feature it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.window.windows import Windows
+
+
+class ModelScores(Protocol):
+    """What a model returns for `n` windows of `L` rows and `F` features."""
+
+    @property
+    def score(self) -> NDArray[np.float32]:
+        """`(n,)`, larger = stranger."""
+
+    @property
+    def errors(self) -> NDArray[np.float32]:
+        """`(n, F)`, each feature's part; 0 where it has no present cell."""
+
+    @property
+    def reconstruction(self) -> NDArray[np.float32]:
+        """`(n, L, F)`, raw units."""
+
+
+class Model(Protocol):
+    """What scores windows: the same bits for a window, whatever other windows it is scored with."""
+
+    def score(self, windows: NDArray[np.float32]) -> ModelScores:
+        """Score `(n, L, F)` windows in raw units, NaN = missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The scores of one partition's windows.
+
+    Attributes:
+        scored: `(n,)` bool; False for windows with too many missing values.
+        score: `(n,)` float64, NaN where not scored.
+        errors: `(n, F)` float32, zeros where not scored.
+        reconstruction: `(n, L, F)` float32, unset where not scored.
+    """
+
+    scored: NDArray[np.bool_]
+    score: NDArray[np.float64]
+    errors: NDArray[np.float32]
+    reconstruction: NDArray[np.float32]
+
+
+def score(model: Model, parts: list[Windows], max_missing: float) -> list[Scored]:
+    """Score the windows of several partitions in one pass over the model.
+
+    A window whose share of missing and filled values is above `max_missing`, or whose score is not finite, is not
+    scored: it changes neither lines nor alerts.
+    """
+    masks = [part.missing <= max_missing for part in parts]
+    chosen = [part.values if mask.all() else part.values[mask] for part, mask in zip(parts, masks, strict=True)]
+    filled = [values for values in chosen if len(values)]
+    if not filled:
+        return [_unscored(part) for part in parts]
+    found = model.score(filled[0] if len(filled) == 1 else np.concatenate(filled))
+    finite = np.isfinite(found.score)
+    out: list[Scored] = []
+    at = 0
+    for part, mask, values in zip(parts, masks, chosen, strict=True):
+        here = slice(at, at + len(values))
+        at += len(values)
+        if len(values) == len(part) and finite[here].all():
+            out.append(
+                Scored(mask, found.score[here].astype(np.float64), found.errors[here], found.reconstruction[here])
+            )
+            continue
+        scored = _unscored(part)
+        where = np.flatnonzero(mask)[finite[here]]
+        scored.scored[where] = True
+        scored.score[where] = found.score[here][finite[here]]
+        scored.errors[where] = found.errors[here][finite[here]]
+        scored.reconstruction[where] = found.reconstruction[here][finite[here]]
+        out.append(scored)
+    return out
+
+
+def _unscored(part: Windows) -> Scored:
+    """Return room for the scores of a partition's windows, none of them scored."""
+    n, _, features = part.values.shape
+    return Scored(
+        np.zeros(n, np.bool_),
+        np.full(n, np.nan),
+        np.zeros((n, features), np.float32),
+        np.zeros_like(part.values),
+    )
+
+
+def worst_rows(
+    values: NDArray[np.float32], reconstruction: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return actual and expected value of each feature at its worst row.
+
+    Args:
+        values: `(n, L, F)`, NaN = missing.
+        reconstruction: `(n, L, F)`.
+
+    Returns:
+        Two `(n, F)` arrays. Where a feature has no present row, actual is NaN and expected is that of the last row.
+    """
+    residual = np.abs(values.astype(np.float64) - reconstruction)
+    absent = np.isnan(residual)
+    worst = np.argmax(np.where(absent, -1.0, residual), axis=1)
+    none = absent.all(axis=1)
+    worst = np.where(none, values.shape[1] - 1, worst)[:, None, :]
+    actual = np.take_along_axis(values, worst, axis=1)[:, 0, :]
+    expected = np.take_along_axis(reconstruction, worst, axis=1)[:, 0, :]
+    return actual, expected
+
+
+def shares(errors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return each feature's share of the error, `(n, F)`, rows that sum to 1; equal shares where all errors are 0."""
+    wide = errors.astype(np.float64)
+    total = wide.sum(axis=1, keepdims=True)
+    equal = 1.0 / errors.shape[1]
+    return np.where(total > 0, wide / np.where(total > 0, total, 1.0), equal).astype(np.float32)
