@@ -6,6 +6,7 @@ scaling      one offset and one scale a feature, from the training rows
 cells        the rows and windows of a recording, as arrays, and what is wrong with them
 split        training, validation and calibration parts
 feeding      batches of scaled windows, gathered by index as training asks for them
+backend      Keras on TensorFlow, loaded when needed: quiet and deterministic
 fitting      Keras: early stopping, best epoch, the same weights from the same seed
 training     split, fit, export, calibrate, check: from cells to a bundle
 export       Keras to one ONNX graph in raw units

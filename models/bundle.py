@@ -239,14 +239,16 @@ def _read(path: Path, name: str, limit: int) -> bytes:
     except OSError as error:
         message = f"bundle {path}: {name} cannot be opened as a plain file ({error.strerror})"
         raise BundleError(message) from None
+    status = os.fstat(descriptor)
+    wrong = ""
+    if not stat.S_ISREG(status.st_mode):
+        wrong = f"bundle {path}: {name} is not a plain file"
+    elif status.st_size > limit:
+        wrong = f"bundle {path}: {name} has {status.st_size} bytes, {limit} expected at most"
+    if wrong:
+        os.close(descriptor)
+        raise BundleError(wrong)
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            message = f"bundle {path}: {name} is not a plain file"
-            raise BundleError(message)
-        if status.st_size > limit:
-            message = f"bundle {path}: {name} has {status.st_size} bytes, {limit} expected at most"
-            raise BundleError(message)
         return file.read(limit + 1)
 
 

@@ -6,11 +6,12 @@ converter turns a choice between two values into a sum of products, in which NaN
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models import backend
+from models.base import Shape, find
 from models.cells import TrainingError
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.base import Autoencoder, Networks, Shape
+    from models.base import Autoencoder, Networks
+    from models.bundle import Bundle
     from models.scaling import Scaling
     from models.serving import Graph
 
@@ -38,6 +40,7 @@ _CORE = ("cell_errors", "scaled_reconstruction", "latent")
 
 def core(kind: type[Autoencoder], networks: Networks, shape: Shape) -> Any:  # noqa: ANN401 - a Keras model
     """Return the Keras model of what the kind computes: scaled windows in, cell errors, reconstruction and code out."""
+    backend.load()
     import keras
 
     scaled = keras.Input((shape.length, shape.features), name="scaled")
@@ -48,8 +51,6 @@ def convert(model: Any, shape: Shape, scaling: Scaling) -> bytes:  # noqa: ANN40
     """Return the ONNX file of a bundle made from a `core` model."""
     import onnx
     import tensorflow as tf
-
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     import tf2onnx
 
     signature = [tf.TensorSpec((None, shape.length, shape.features), tf.float32, name="scaled")]
@@ -75,7 +76,8 @@ def convert(model: Any, shape: Shape, scaling: Scaling) -> bytes:  # noqa: ANN40
     del made.graph.input[:], made.graph.output[:]
     made.graph.input.extend(described[:1])
     made.graph.output.extend(described[1:])
-    made.graph.name, made.producer_name, made.producer_version, made.doc_string = "autoencoder", "tidegauge", "", ""
+    made.graph.name, made.producer_name, made.producer_version = "autoencoder", "tidegauge", ""
+    made.doc_string = made.graph.doc_string = ""  # the converter writes names in that differ by run
     _number(made.graph)
     onnx.checker.check_model(made, full_check=True)
     content: bytes = made.SerializeToString(deterministic=True)
@@ -219,3 +221,18 @@ def save(networks: Networks, folder: Path) -> None:
     """Save autoencoder, encoder and decoder, each as a Keras file, for those who go on in Keras."""
     for name in ("autoencoder", "encoder", "decoder"):
         getattr(networks, name).save(folder / f"{name}.keras")
+
+
+def restore(bundle: Bundle) -> Networks:
+    """Build a bundle's networks from its manifest, and load their weights; no architecture is read from a file.
+
+    Raises:
+        BundleError: if the weights are not as the manifest says.
+    """
+    backend.load()
+    member, manifest = bundle.manifest.members[0], bundle.manifest
+    shape = Shape(manifest.window.length, len(manifest.features))
+    networks = find(member.kind).build(shape, member.hyperparameters)
+    bundle.content("autoencoder.keras")  # checked once more
+    networks.autoencoder.load_weights(bundle.path / "autoencoder.keras")
+    return networks

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models import backend
 from models.cells import TrainingError
 
 if TYPE_CHECKING:
@@ -96,10 +97,9 @@ def fit(
     Raises:
         TrainingError: if the loss stops being a number.
     """
+    backend.load()
     import keras
-    import tensorflow as tf
 
-    tf.config.experimental.enable_op_determinism()
     keras.backend.clear_session()
     keras.utils.set_random_seed(hyper.seed)
     began = time.monotonic()
