@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from monitor.record import NEVER, RecordSettings
-from monitor.sources import times
+from monitor import times
 from monitor.sources.base import Rows, SourceError
 from monitor.sources.columns import LABEL, Draft, layout
 from monitor.sources.compression import is_compressed

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.identity import wrong_id
 from monitor.record import NEVER, RecordSettings
-from monitor.sources import times
+from monitor import times
 from monitor.sources.base import Refused, Rows, SourceError
 
 LABEL = "label"
 """The column that says 1 where a row is anomalous."""
 
-_LONGEST_ID = 256  # bytes of UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class Draft:
             self._refuse(
                 (label != 0) & (label != 1), "shape", lambda row: f"{LABEL}: {label[row]:g} is neither 0 nor 1"
             )
-        wrong = {code: text for code, name in enumerate(self.streams) if (text := _wrong_id(name))}
+        wrong = {code: text for code, name in enumerate(self.streams) if (text := wrong_id(name))}
         if wrong:
             self._refuse(np.isin(self.stream, list(wrong)), "stream", lambda row: wrong[int(self.stream[row])])
         outside = (self.time < times.FIRST) | (self.time > times.LAST)
@@ -133,17 +132,6 @@ class Draft:
     def _range(self, row: int, infinite: NDArray[np.bool_], features: Sequence[str]) -> str:
         column = int(infinite[row].argmax())
         return f"{features[column]}: {self.values[row, column]:g} is not finite as float32"
-
-
-def _wrong_id(name: str) -> str:
-    """Say what is wrong with a stream id; nothing if it is a good one."""
-    if not name:
-        return "the stream id is empty"
-    if len(name.encode("utf-8", "surrogatepass")) > _LONGEST_ID:
-        return f"the stream id is longer than {_LONGEST_ID} bytes"
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
-        return "the stream id has control characters, or is not UTF-8"
-    return ""
 
 
 def _wrong_time(ms: int) -> str:

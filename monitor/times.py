@@ -1,4 +1,4 @@
-"""Times of recordings in columns: ISO 8601 or numbers, into ms since 1970.
+"""Times of records in columns: ISO 8601 or numbers, into ms since 1970.
 
 A time without an offset is UTC. What is finer than a millisecond is cut off, never rounded up into the next one; only
 numbers with a fraction are rounded, since 0.001 s has no exact binary form. What cannot be read is `NEVER`.
@@ -7,7 +7,7 @@ numbers with a fraction are rounded, since 0.001 s has no exact binary form. Wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,3 +77,21 @@ def _one(text: str, unit: str) -> int:
         return _iso(text.upper())  # RFC 3339 allows t and z
     except (ValueError, OverflowError):
         return NEVER
+
+
+def from_iso(text: str) -> int:
+    """Return ms of one ISO 8601 text; without an offset it is UTC.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    try:
+        return _iso(text)
+    except ValueError:
+        return _iso(text.upper())  # RFC 3339 allows t and z
+
+
+def to_iso(ms: int) -> str:
+    """Return `YYYY-MM-DDTHH:MM:SS.mmmZ`."""
+    moment = _EPOCH + timedelta(milliseconds=ms)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"

@@ -1,4 +1,4 @@
-"""Bytes ↔ records and alerts."""
+"""A message: bytes that go out to a topic."""
 
 from __future__ import annotations
 

@@ -1,0 +1,7 @@
+"""Bytes ↔ columns: raw records in, events and dead letters out."""
+
+from monitor.codec.decoder import Decoded, Decoder, Reject
+from monitor.codec.event import AlertData, AlertEvent, EventEncoder
+from monitor.codec.message import Message
+
+__all__ = ["AlertData", "AlertEvent", "Decoded", "Decoder", "EventEncoder", "Message", "Reject"]

@@ -1,0 +1,223 @@
+"""Alert → CloudEvents 1.0, structured JSON: what consumers of the alerts topic read.
+
+The models describe the event; its JSON Schema is made from them. The encoder writes the same fields directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from monitor.alert import RULE, Alert
+from monitor.codec.message import Message
+from monitor.times import to_iso
+
+CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"
+_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"
+Time = Annotated[str, Field(pattern=_TIME, description="UTC, ms")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)  # within v1 there are additions
+
+
+class Attribution(_Part):
+    """What one feature has to do with it; the shares of all features sum to 1, the largest comes first."""
+
+    feature: str
+    share: Annotated[float, Field(ge=0, le=1)]
+    actual: float | None = Field(description="the value at the feature's worst row; null where none is present")
+    expected: float = Field(description="what the model expected there")
+    expected_lower: float = Field(description="expected minus the 0.99 quantile of the feature's normal residual")
+    expected_upper: float = Field(description="expected plus that quantile")
+
+
+class Window(_Part):
+    """The window that the figures are of."""
+
+    start: Time
+    end: Time
+    length: int
+
+
+class Position(_Part):
+    """Where the window's records lie in the input."""
+
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+
+
+class ModelName(_Part):
+    """Which model scored it."""
+
+    kind: str
+    sha256: str
+
+
+class AlertData(_Part):
+    """The alert: Alertmanager's nouns, the figures, and where they come from. 1.0 is the line, for every model."""
+
+    status: Literal["firing", "resolved"]
+    alert_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] = Field(description="the same for all events of an alert")
+    revision: Annotated[int, Field(ge=0)] = Field(description="0 for firing, one more for each later event")
+    reason: Literal["recovered", "expired", "model_changed"] | None = Field(description="why it resolved")
+    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] = Field(description="Alertmanager's hash of the labels")
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    startsAt: Time = Field(description="end of the first window over the line")  # noqa: N815 - Alertmanager's name
+    endsAt: Time | None = Field(description="end of the window that resolved it")  # noqa: N815 - Alertmanager's name
+    anomaly_score: float = Field(description="score ÷ threshold; above 1.0 is anomalous")
+    score: float
+    threshold: float
+    severity: Literal["warning", "critical"]
+    attribution: list[Attribution]
+    window: Window
+    position: Position
+    model: ModelName
+    config_sha256: str
+
+
+class AlertEvent(_Part):
+    """One event of an alert as a CloudEvent; consumers may drop events whose `id` they have seen."""
+
+    specversion: Literal["1.0"]
+    type: Literal["tidegauge.alert.v1"]
+    id: str
+    source: str
+    subject: str
+    time: Time
+    datacontenttype: Literal["application/json"] = "application/json"
+    dataschema: Literal["urn:tidegauge:alert-data:v1"]
+    partitionkey: str
+    data: AlertData
+
+
+def fingerprint(labels: Mapping[str, str]) -> str:
+    """Return Alertmanager's hash of a label set: FNV-1a, 64 bit, over sorted names and values, each ended by 0xFF."""
+    value = 0xCBF29CE484222325
+    for name in sorted(labels):
+        for byte in (*name.encode(), 0xFF, *labels[name].encode(), 0xFF):
+            value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return f"{value:016x}"
+
+
+def _short(number: float | np.floating[Any]) -> float:
+    """Return the number whose shortest decimal is that of `number` as float32."""
+    return float(str(np.float32(number)))
+
+
+class EventEncoder:
+    """Writes events for one model and one configuration."""
+
+    def __init__(  # noqa: PLR0913 - what an event says beside the alert
+        self,
+        features: Sequence[str],
+        residuals: NDArray[np.float64],
+        length: int,
+        group: str | None,
+        model: Mapping[str, str],
+        config_sha256: str,
+    ) -> None:
+        """Set what all events share.
+
+        Args:
+            features: names, in order.
+            residuals: `(F,)` the bundle's 0.99 quantile of |actual − expected| of each feature, raw units.
+            length: rows of a window.
+            group: the consumer group, None without one.
+            model: kind and sha256.
+            config_sha256: hash of the settings that decide what is an alert.
+        """
+        self._features = tuple(features)
+        self._residuals = residuals
+        self._length = length
+        self._source = f"/tidegauge/{group or 'local'}"
+        self._model = dict(model)
+        self._config = config_sha256
+        self._encode = msgspec.json.Encoder().encode
+
+    def encode(self, alert: Alert, topic: str = "") -> Message:
+        """Return the event as a message to `topic`, with the stream as its key."""
+        value = self._encode(self._event(alert))
+        return Message(topic, alert.stream.encode(), value, [("content-type", CONTENT_TYPE)])
+
+    def _event(self, alert: Alert) -> dict[str, Any]:
+        labels = {"alertname": "tidegauge", "stream": alert.stream, "kind": RULE}
+        anomaly_score = _short(np.float64(alert.score) / np.float64(alert.threshold))
+        attribution = self._attribution(alert)
+        end = None if alert.ends_at is None else to_iso(alert.ends_at)
+        data = {
+            "status": alert.status,
+            "alert_id": alert.alert_id,
+            "revision": alert.revision,
+            "reason": alert.reason,
+            "fingerprint": fingerprint(labels),
+            "labels": labels,
+            "annotations": {"summary": _summary(alert, anomaly_score, attribution[0])},
+            "startsAt": to_iso(alert.starts_at),
+            "endsAt": end,
+            "anomaly_score": anomaly_score,
+            "score": _short(alert.score),
+            "threshold": _short(alert.threshold),
+            "severity": alert.severity,
+            "attribution": attribution,
+            "window": {
+                "start": to_iso(alert.window_start),
+                "end": to_iso(alert.window_end),
+                "length": self._length,
+            },
+            "position": {
+                "topic": alert.topic,
+                "partition": alert.partition,
+                "first_offset": alert.first_offset,
+                "last_offset": alert.last_offset,
+            },
+            "model": self._model,
+            "config_sha256": self._config,
+        }
+        return {
+            "specversion": "1.0",
+            "type": "tidegauge.alert.v1",
+            "id": f"{alert.alert_id}-{alert.revision}",
+            "source": self._source,
+            "subject": alert.stream,
+            "time": to_iso(alert.time),
+            "datacontenttype": "application/json",
+            "dataschema": "urn:tidegauge:alert-data:v1",
+            "partitionkey": alert.stream,
+            "data": data,
+        }
+
+    def _attribution(self, alert: Alert) -> list[dict[str, Any]]:
+        """Return one entry a feature, the largest share first."""
+        order = np.argsort(-alert.shares, kind="stable")
+        expected = alert.expected.astype(np.float64)
+        return [
+            {
+                "feature": self._features[f],
+                "share": _short(alert.shares[f]),
+                "actual": None if np.isnan(alert.actual[f]) else _short(alert.actual[f]),
+                "expected": _short(expected[f]),
+                "expected_lower": _short(expected[f] - self._residuals[f]),
+                "expected_upper": _short(expected[f] + self._residuals[f]),
+            }
+            for f in order.tolist()
+        ]
+
+
+def _summary(alert: Alert, anomaly_score: float, worst: Mapping[str, Any]) -> str:
+    """Say in one sentence what happened."""
+    led = f"led by {worst['feature']} ({worst['share']:.0%})"
+    if alert.status == "firing":
+        return f"{alert.stream} is anomalous: score {anomaly_score:.3g} times its line, {led}"
+    if alert.reason == "recovered":
+        return f"{alert.stream} is normal again: score {anomaly_score:.3g} times its line"
+    why = "its stream sends nothing" if alert.reason == "expired" else "the model changed"
+    return f"{alert.stream}: the alert ended because {why}; last score {anomaly_score:.3g} times its line"

@@ -1,0 +1,127 @@
+"""The layout of a record as a msgspec type, made from the settings and the names of the features.
+
+Where the fields lie is configurable, so the type is built at start: nested structs along the dotted paths. Decoding
+into it checks types and skips what is not asked for, in C.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from monitor.record import RecordSettings
+
+_Tree = dict[str, Any]
+_UNKNOWN = re.compile(r"^Object contains unknown field `(.*?)`(?: - at .*)?$", re.DOTALL)
+MOST_EXTRAS = 64
+
+
+class Layout:
+    """How one shape of record is decoded.
+
+    Attributes:
+        decode: bytes → struct.
+        stream: struct → stream id, or None.
+        time: struct → time, or None.
+        sensor: struct → sensor's name, or None (long layout).
+        values: struct → tuple of the features' values, in order, then those of the known unknown ones.
+        extras: names of fields beside the features that records have had; their values are not looked at.
+    """
+
+    def __init__(self, settings: RecordSettings, features: Sequence[str], extras: Sequence[str] = ()) -> None:
+        """Build the type.
+
+        Args:
+            settings: section `record`.
+            features: names, in order.
+            extras: names of unknown fields that were met before.
+        """
+        self.extras = tuple(extras)
+        strict = len(self.extras) < MOST_EXTRAS
+        tree: _Tree = {}
+        stream = _place(tree, settings.stream, (str | int | None, None))
+        time = _place(tree, settings.time, (str | int | float | None, None))
+        self.sensor: Callable[[Any], Any] | None = None
+        if settings.layout == "long":
+            self.sensor = attrgetter(_place(tree, settings.sensor, (str | None, None)))
+            self.values = attrgetter(_place(tree, settings.value, (float | None, None)))
+            where = None
+        else:
+            paths = [(*settings.values.split("."), name) if settings.values else (name,) for name in features]
+            places = [_place(tree, path, (float | None, None)) for path in paths]
+            parent = tuple(settings.values.split(".")) if settings.values else ()
+            for name in self.extras:
+                _place(tree, (*parent, name), (msgspec.Raw, msgspec.Raw()))
+            getter = attrgetter(*places)
+            self.values = getter if len(places) > 1 else lambda struct: (getter(struct),)
+            where = parent if strict else None
+        self.stream, self.time = attrgetter(stream), attrgetter(time)
+        struct = _struct(tree, (), where)
+        decoder = msgspec.msgpack.Decoder(struct) if settings.codec == "msgpack" else msgspec.json.Decoder(struct)
+        self.decode: Callable[[bytes], Any] = decoder.decode
+        self._extra_values = (
+            [attrgetter(_attribute_path((*parent, name), tree)) for name in self.extras]
+            if settings.layout == "wide"
+            else []
+        )
+
+    def unknown(self, struct: Any) -> int:  # noqa: ANN401 - a type that is made at run time
+        """Return how many unknown features a record has."""
+        return sum(1 for value in self._extra_values if len(bytes(value(struct))))
+
+
+def unknown_field(error: msgspec.ValidationError) -> str | None:
+    """Return the name of the unknown field that an error is about, if it is about one."""
+    match = _UNKNOWN.match(str(error))
+    return match[1] if match else None
+
+
+def _place(tree: _Tree, path: str | Sequence[str], leaf: tuple[Any, Any]) -> str:
+    """Put a leaf (type, default) into the tree; return its attribute path.
+
+    Raises:
+        ValueError: if two settings want different things at one place.
+    """
+    parts = tuple(path.split(".")) if isinstance(path, str) else tuple(path)
+    node = tree
+    for part in parts[:-1]:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            message = f"{'.'.join(parts)} lies inside a field that is itself a value"
+            raise ValueError(message)  # noqa: TRY004 - a wrong setting, not a wrong type
+    if parts[-1] in node:
+        message = f"two settings of record, or a setting and a feature, name the same field {'.'.join(parts)}"
+        raise ValueError(message)
+    node[parts[-1]] = leaf
+    return _attribute_path(parts, tree)
+
+
+def _attribute_path(parts: Sequence[str], tree: _Tree) -> str:
+    """Return the path of a field in attribute names: the n-th field of each struct is `fn`."""
+    names = []
+    node: Any = tree
+    for part in parts:
+        names.append(f"f{list(node).index(part)}")
+        node = node[part]
+    return ".".join(names)
+
+
+def _struct(tree: _Tree, path: tuple[str, ...], strict_at: tuple[str, ...] | None) -> type[msgspec.Struct]:
+    """Make the struct of a node of the tree; the one at `strict_at` refuses unknown fields."""
+    fields: list[Any] = []
+    rename: dict[str, str] = {}
+    for number, (name, node) in enumerate(tree.items()):
+        attribute = f"f{number}"
+        rename[attribute] = name
+        if isinstance(node, dict):
+            inner = _struct(node, (*path, name), strict_at)
+            fields.append((attribute, inner, msgspec.field(default_factory=inner)))
+        else:
+            fields.append((attribute, *node))
+    return msgspec.defstruct(
+        "Record", fields, rename=rename, gc=False, forbid_unknown_fields=strict_at is not None and path == strict_at
+    )

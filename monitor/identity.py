@@ -1,0 +1,19 @@
+"""Stream ids: what is one, and what is none."""
+
+from __future__ import annotations
+
+import unicodedata
+
+LONGEST = 256
+"""Longest stream id, in bytes of UTF-8."""
+
+
+def wrong_id(name: str) -> str:
+    """Say what is wrong with a stream id; nothing if it is a good one."""
+    if not name:
+        return "the stream id is empty"
+    if len(name.encode("utf-8", "surrogatepass")) > LONGEST:
+        return f"the stream id is longer than {LONGEST} bytes"
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+        return "the stream id has control characters, or is not UTF-8"
+    return ""
