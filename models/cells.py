@@ -45,6 +45,14 @@ class Cells:
         """Return for every window whether one of its rows is among `rows` `(N,)`."""
         return self.counted(rows, length) > 0
 
+    def covered(self, windows: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+        """Return for every row `(N,)` whether one of the windows at these positions of `starts` has it."""
+        steps = np.zeros(len(self.values) + 1, np.int64)
+        np.add.at(steps, self.starts[windows], 1)
+        np.add.at(steps, self.starts[windows] + length, -1)
+        inside: NDArray[np.bool_] = np.cumsum(steps[:-1]) > 0
+        return inside
+
     def counted(self, numbers: NDArray[np.bool_] | NDArray[np.integer], length: int) -> NDArray[np.int64]:
         """Return for every window the sum of `numbers` `(N,)` over its rows."""
         total = np.concatenate([np.zeros(1, np.int64), np.cumsum(numbers, dtype=np.int64)])

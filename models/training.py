@@ -77,7 +77,7 @@ class TrainSettings(BaseModel):
     learning_rate: float = Field(default=0.002, gt=0, allow_inf_nan=False)
     batch_size: int = Field(default=32, ge=1)
     epochs: int = Field(default=60, ge=1)
-    patience: int = Field(default=10, ge=1)
+    patience: int = Field(default=6, ge=1)
     validation_split: float = Field(default=0.15, gt=0, lt=1)
     calibration_split: float = Field(default=0.15, gt=0, lt=1)
     scaling: ScalingMethod = "standard"
@@ -218,6 +218,7 @@ def train(
             scaling=scale,
             calibration=calibration.calibrate(
                 scores,
+                float(cells.covered(parts.calibration, window.length).sum()) / window.length,
                 len(np.unique(owner[parts.calibration])),
                 *calibration.rates(owner, ends, ends - cells.time[cells.starts]),
             ),
@@ -233,10 +234,7 @@ def _scale(
     cells: Cells, parts: Parts, features: tuple[str, ...], length: int, hyper: Hyperparameters
 ) -> tuple[Scaling, list[str]]:
     """Measure the training rows and choose the scaling; sentences of warning come with it."""
-    delta = np.zeros(len(cells.values) + 1, np.int64)
-    np.add.at(delta, cells.starts[parts.training], 1)
-    np.add.at(delta, cells.starts[parts.training] + length, -1)
-    spread = scaling.measure(cells.values, np.cumsum(delta[:-1]) > 0)
+    spread = scaling.measure(cells.values, cells.covered(parts.training, length))
     empty = [features[position] for position in spread.empty()]
     if empty:
         message = f"feature {empty[0]!r} has no value in the training rows: leave it out, or record it"

@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from models.calibration import LEVELS, calibrate, levels, rates, residuals
+from models.calibration import LEVELS, calibrate, rates, residuals, table
 
 
 def test_figures_are_those_of_numpy() -> None:
     """Lines would begin at another height than the held-out windows say."""
     scores = np.random.default_rng(0).gamma(2, 0.1, 1000).astype(np.float32)
-    made = calibrate(scores, 3, 400.0, 24.0)
+    made = calibrate(scores, 1e9, 3, 400.0, 24.0)
     logs = np.log(scores.astype(np.float64))
     assert (made.count, made.streams, made.windows_per_stream, made.windows_per_day) == (1000, 3, 400.0, 24.0)
     assert_allclose([made.log_mean, made.log_variance], [logs.mean(), logs.var()])
-    table = np.array(made.quantiles)
-    assert_allclose(table[:, 1], np.quantile(scores.astype(np.float64), table[:, 0]))
+    entries = np.array(made.quantiles)
+    assert_allclose(entries[:, 1], np.quantile(scores.astype(np.float64), entries[:, 0]))
 
 
-def test_a_table_goes_as_far_as_its_windows() -> None:
-    """A quantile without a window beyond it would promise a rate that nobody measured."""
-    assert levels(1) == (0.5,)
-    assert levels(75)[-1] == 0.98
-    assert levels(1000)[-1] == 0.999
-    assert levels(10**6) == LEVELS
-    assert list(LEVELS) == sorted(set(LEVELS))
+def test_a_table_is_what_was_seen_as_far_as_independent_windows_go() -> None:
+    """Three days of overlapping windows would set a line in the midst of the fourth day's fluctuation."""
+    scores = np.exp(np.random.default_rng(1).uniform(-3, -1, 1000))  # a tail that ends: what was seen is too low
+    entries = dict(table(scores, 30))
+    deviation = np.log(scores).std()
+    for q, value in entries.items():
+        if q <= 0.95:
+            assert value == np.quantile(scores, q)
+        else:
+            assert_allclose(np.log(value), np.log(scores).mean() + NormalDist().inv_cdf(q) * deviation)
+
+
+@pytest.mark.parametrize("independent", [0.5, 4, 40, 400, 4000])
+@pytest.mark.parametrize("count", [1, 2, 75, 4000])
+def test_a_table_rises(count: int, independent: float) -> None:
+    """A line for fewer alerts would lie below a line for more."""
+    for scores in (np.random.default_rng(2).pareto(1, count) + 1e-12, np.full(count, 1e-12)):
+        quantiles, values = zip(*table(scores, independent), strict=True)
+        assert list(quantiles) == sorted(set(LEVELS))
+        assert all(earlier <= later for earlier, later in pairwise(values))
+        assert np.isfinite(values).all()
+        assert min(values) > 0
+
+
+def test_a_heavy_tail_that_was_seen_is_kept() -> None:
+    """Scores that were seen on normal windows would raise alerts."""
+    scores = np.concatenate([np.full(990, 0.1), np.full(10, 50.0)]) * np.linspace(0.9, 1.1, 1000)
+    assert dict(table(scores, 5))[0.998] >= np.quantile(scores, 0.998)
 
 
 def test_scores_of_zero_stay_finite() -> None:
     """A perfect reconstruction would make the line's prior infinite."""
-    made = calibrate(np.zeros(5, np.float32), 1, 5.0, 1.0)
+    made = calibrate(np.zeros(5, np.float32), 5, 1, 5.0, 1.0)
     assert_allclose(made.log_mean, np.log(1e-12))
     assert made.log_variance > 0
 

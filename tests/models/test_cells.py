@@ -30,6 +30,12 @@ def test_touched_windows_are_those_with_such_a_row(cells: Cells) -> None:
     assert_array_equal(np.flatnonzero(cells.touched(rows, 12)), np.arange(9, 21))
 
 
+def test_covered_rows_are_those_of_the_windows(cells: Cells) -> None:
+    """Scaling would be measured on rows that are held out, or leave some of its own out."""
+    covered = np.flatnonzero(cells.covered(np.array([0, 3, 108, 109]), 12))
+    assert_array_equal(covered, [*range(15), *range(108, 132)])
+
+
 def test_a_window_without_any_value_is_not_scorable() -> None:
     """With max_missing 1, a window of nothing would be calibrated on with a score of 0."""
     cells = Cells(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from models import backend
@@ -10,7 +12,7 @@ from models.lstm import Lstm
 from tests.models.waves import settings
 
 
-def built(**changes: object) -> Networks:
+def built(**changes: Any) -> Networks:
     """Build networks for windows of 12 rows and 2 features."""
     backend.load()
     shape = Shape(12, 2)
