@@ -14,9 +14,21 @@ from pydantic import BaseModel, ConfigDict
 from monitor.codec.message import Message
 from monitor.record import RecordSettings
 
+Key = tuple[str, int]
+"""A partition: topic and number."""
+
 
 class SourceError(Exception):
-    """A source cannot be read; the message names the file, topic or setting and what to do."""
+    """A source cannot be read; the message names the file, topic or setting and what to do.
+
+    Attributes:
+        status: exit status of the command that meets it: 1 a retry may help, 75 fenced, 78 an operator must act.
+    """
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        """Keep the message and the status."""
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +170,32 @@ class Source(ABC):
         """True when no further record will ever come."""
         return False
 
-    def commit(self, positions: Mapping[tuple[str, int], int], messages: Sequence[Message] = ()) -> None:  # noqa: B027 - a source without positions has nothing to do here
+    @property
+    def ready(self) -> bool:
+        """True when the source knows what it reads: for a consumer group, when partitions are assigned."""
+        return True
+
+    def commit(self, positions: Mapping[Key, int], messages: Sequence[Message] = ()) -> bool:  # noqa: ARG002 - for sources with positions
         """Record that everything below `positions` (topic, partition → next offset) is done.
 
         A transactional source publishes `messages` in the same transaction.
+
+        Returns:
+            False if nothing was recorded and nothing published: `take_lost` then names the partitions whose state is
+            ahead of what is recorded, and their records are offered again.
         """
+        return True
+
+    def take_lost(self) -> set[Key]:
+        """Return the partitions that are no longer this reader's, or that it reads from elsewhere, since last asked.
+
+        What is known of them must be dropped.
+        """
+        return set()
+
+    def lag(self) -> Mapping[Key, int]:
+        """Return how many records each partition is behind its end, as far as is known."""
+        return {}
 
     def close(self) -> None:  # noqa: B027 - not every source holds something open
         """Let go of what is open. May be called twice."""

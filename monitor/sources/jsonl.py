@@ -8,13 +8,13 @@ name of the first file, partition 0, offset = number of the record from 0, count
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
 from pydantic import Field
 
+from monitor.codec import features_of
 from monitor.record import RecordSettings
 from monitor.sources import envelope
 from monitor.sources.base import Batch, Rows, SourceError
@@ -46,18 +46,15 @@ class Settings(FileSettings):
             SourceError: if a file cannot be read, or is a pipe.
         """
         check_twice(self.paths)
-        names: dict[str, bool] = {}  # in order of first appearance → whether there was a number
+        values: list[bytes | None] = []
         source = JsonlSource(self.paths)
         try:
-            while count > 0 and not source.exhausted:
+            while len(values) < count and not source.exhausted:
                 for batch in source.poll(0.0):
-                    for value in batch.values[: max(count, 0)] if isinstance(batch, Batch) else ():
-                        for name, number in _numbers(value, record):
-                            names[name] = names.get(name, False) or number
-                    count -= len(batch)
+                    values.extend(batch.values if isinstance(batch, Batch) else ())
         finally:
             source.close()
-        return tuple(name for name, number in names.items() if number)
+        return features_of(record, values[:count])
 
 
 @dataclass(slots=True)
@@ -124,33 +121,3 @@ class JsonlSource(LineSource):
             )
             raise SourceError(message)
         self._after[self._last] = found.offset + 1
-
-
-def _numbers(value: bytes | None, record: RecordSettings) -> list[tuple[str, bool]]:
-    """Return the names in one record, each with whether its value is a number."""
-    decode = msgspec.json.decode if record.codec == "json" else msgspec.msgpack.decode
-    try:
-        found = decode(value or b"")
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return []  # a dead letter, when its turn comes
-    if record.layout == "long":
-        name = _at(found, record.sensor)
-        return [(name, _is_number(_at(found, record.value)))] if isinstance(name, str) else []
-    values = _at(found, record.values)
-    if not isinstance(values, Mapping):
-        return []
-    fields = {record.stream, record.time} if not record.values else set()
-    return [
-        (name, _is_number(number)) for name, number in values.items() if isinstance(name, str) and name not in fields
-    ]
-
-
-def _at(value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON
-    """Follow a dotted path; None where it leads nowhere."""
-    for name in path.split(".") if path else ():
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,238 @@
+"""The configuration: one YAML file, a section a step in the order of the data, and the environment over it.
+
+Each stage's settings lie beside the stage; here they are only put together. Strict: an unknown or doubled key, or a
+value of a wrong type, is an error that names its path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from models.training import TrainSettings
+from monitor import sinks, sources
+from monitor.alert import AlertSettings
+from monitor.http import HttpSettings
+from monitor.logs import LogSettings
+from monitor.record import RecordSettings
+from monitor.sinks.base import SinkSettings
+from monitor.sources.base import SourceSettings
+from monitor.strict_yaml import YamlError, parse
+from monitor.threshold import AnyThresholdSettings, Tracked
+from monitor.window import WindowSettings
+
+EXIT_CONFIG = 78
+
+if TYPE_CHECKING:
+    AnySource = SourceSettings
+    AnySink = SinkSettings
+else:
+    AnySource = Annotated[Union[tuple(sources.kinds().values())], Field(discriminator="type")]
+    AnySink = Annotated[Union[tuple(sinks.kinds().values())], Field(discriminator="type")]
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; each line of the message names a path, what was found and what is expected."""
+
+
+class ModelSettings(BaseModel):
+    """Section `model`: what scores the windows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bundle: Path = Field(Path("bundle"), description="directory that `tidegauge train` wrote")
+
+
+class DeadLetterSettings(BaseModel):
+    """Section `dead_letter`: where records go that cannot be used. Without the section they are only counted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["kafka", "jsonl"] | None = Field(None, description="kafka or jsonl; left out: as the source")
+    topic: str | None = Field(None, min_length=1, description="topic of the dead letters (kafka)")
+    path: str | None = Field(None, min_length=1, description="file of the dead letters (jsonl)")
+    late: bool = Field(False, description="whether late and repeated records are dead letters too")
+
+
+class Config(BaseSettings):
+    """All settings."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="TIDEGAUGE_", env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    source: AnySource | None = Field(None, description="where records come from")
+    record: RecordSettings = RecordSettings()
+    window: WindowSettings = WindowSettings()
+    train: TrainSettings = TrainSettings()
+    model: ModelSettings = ModelSettings()
+    threshold: AnyThresholdSettings = Tracked.Settings()
+    alert: AlertSettings = AlertSettings()
+    sink: tuple[AnySink, ...] = Field((), description="where alerts go: one sink or a list")
+    dead_letter: DeadLetterSettings | None = Field(None, description="where unusable records go")
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("sink", mode="before")
+    @classmethod
+    def _one_or_list(cls, value: object) -> object:
+        return [value] if isinstance(value, Mapping) else value
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _tracked_by_default(cls, value: object) -> object:
+        return {"type": "tracked", **value} if isinstance(value, Mapping) and "type" not in value else value
+
+    @model_validator(mode="after")
+    def _together(self) -> Config:
+        if self.record.layout == "long" and "window" in self.model_fields_set and self.window.interval is None:
+            message = "record.layout long needs window.interval: one record a sensor is joined on the time grid"
+            raise ValueError(message)
+        dead = self.dead_letter
+        if dead is not None and self.source is not None:
+            kind = dead.type or ("kafka" if self.source.type == "kafka" else "jsonl")
+            if kind == "kafka" and (dead.topic is None or self.source.type != "kafka"):
+                message = "dead_letter of type kafka needs dead_letter.topic, and a Kafka source"
+                raise ValueError(message)
+            if kind == "jsonl" and dead.path is None:
+                message = "dead_letter of type jsonl needs dead_letter.path"
+                raise ValueError(message)
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take nothing but what `load` has merged."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    def sha256(self, window: WindowSettings) -> str:
+        """Return the hash of what decides what is an alert: record, window (as used), threshold, alert."""
+        parts = {"record": self.record, "window": window, "threshold": self.threshold, "alert": self.alert}
+        plain = {name: part.model_dump(mode="json") for name, part in parts.items()}
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        path: the YAML file; None = the defaults.
+        overrides: `key=value` with dotted keys, over the environment, over the file.
+
+    Raises:
+        ConfigError: if something is wrong with it.
+    """
+    name = "configuration" if path is None else str(path)
+    merged: dict[str, Any] = {}
+    if path is not None:
+        merged = _read(path)
+    _merge(merged, _environment(name))
+    for override in overrides:
+        _override(merged, override)
+    try:
+        return Config(**merged)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_lines(name, error))) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what the file says."""
+    try:
+        found = parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise ConfigError(message) from None
+    except UnicodeDecodeError:
+        message = f"{path}: is not UTF-8"
+        raise ConfigError(message) from None
+    except YamlError as error:
+        message = f"{path}: {error}"
+        raise ConfigError(message) from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        message = f"{path}: found {type(found).__name__}, expected sections such as `source:`"
+        raise ConfigError(message)
+    for section in (found.get("source"), *_listed(found.get("sink"))):
+        if isinstance(section, dict) and "sasl_plain_password" in section:
+            message = f"{path}: source.sasl_plain_password: a password does not belong here: use sasl_plain_password_file"
+            raise ConfigError(message)
+    return found
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _environment(name: str) -> dict[str, Any]:
+    """Return what TIDEGAUGE_* says; SECTION__KEY reaches a setting."""
+    try:
+        found = EnvSettingsSource(Config)()
+    except Exception as error:  # noqa: BLE001 - pydantic-settings wraps what parsing one variable raised
+        message = f"{name}: environment: {error}"
+        raise ConfigError(message) from None
+    return dict(found)
+
+
+def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
+    """Put `other` over `into`, section by section."""
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _override(into: dict[str, Any], override: str) -> None:
+    """Put one `key=value` over `into`."""
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        message = f"--set {override}: write key=value, such as window.length=140"
+        raise ConfigError(message)
+    try:
+        value = parse(text)
+    except YamlError as error:
+        message = f"--set {override}: {error}"
+        raise ConfigError(message) from None
+    node = into
+    *parents, last = key.split(".")
+    for parent in parents:
+        inner = node.get(parent)
+        if not isinstance(inner, dict):
+            inner = node[parent] = {}
+        node = inner
+    node[last] = value
+
+
+def _lines(name: str, error: ValidationError) -> list[str]:
+    """Return one line for each thing that is wrong."""
+    tags = {*sources.kinds(), *sinks.kinds(), "tracked", "static", "p2", "rolling_quantile"}
+    found = []
+    for item in error.errors():
+        location = item["loc"]
+        parts = [str(part) for i, part in enumerate(location) if not (i in {1, 2} and part in tags)]
+        path = ".".join(part for part in parts if not part.startswith(("function-", "constrained-", "literal[")))
+        text = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            found.append(f"{name}: {path}: unknown key")
+        elif item["type"] == "missing":
+            found.append(f"{name}: {path}: missing")
+        elif isinstance(item["input"], Mapping | BaseModel) or not path:
+            found.append(f"{name}: {path + ': ' if path else ''}{text}")
+        else:
+            found.append(f"{name}: {path}: found {item['input']!r}, expected: {text}")
+    return list(dict.fromkeys(found))

@@ -1,0 +1,70 @@
+"""A Kafka topic: within the source's transaction where the source is Kafka too, else in transactions of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from monitor.codec import Message
+from monitor.kafka.connection import ConnectionSettings
+from monitor.kafka.errors import KafkaProblem
+from monitor.kafka.transactions import TransactionFailed, Transactions
+from monitor.sinks.base import Sink, SinkError, SinkSettings
+
+
+class Settings(ConnectionSettings, SinkSettings):
+    """Section `sink` with `type: kafka`. With a Kafka source the connection is the source's."""
+
+    type: Literal["kafka"] = "kafka"
+    topic: str = Field(min_length=1, description="topic of the alerts")
+    transactional_id: str = Field(
+        "tidegauge-sink", description="identity of the transactions, where the source is not Kafka"
+    )
+
+    def build(self) -> KafkaSink:
+        """Connect (only used where the source is not Kafka)."""
+        return KafkaSink(self)
+
+
+class KafkaSink(Sink):
+    """Publishes events in transactions of its own: all of one delivery, or none; at least once over restarts."""
+
+    transaction_timeout_ms: ClassVar[int] = 10_000
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect.
+
+        Raises:
+            SinkError: if the cluster cannot be reached.
+        """
+        self._topic = settings.topic
+        try:
+            self._transactions = Transactions(
+                settings, settings.transactional_id, self.transaction_timeout_ms, compression=None
+            )
+        except (KafkaProblem, OSError) as error:
+            raise SinkError(str(error)) from None
+
+    def deliver(self, events: Sequence[Message]) -> None:
+        """Publish the events in one transaction."""
+        messages = [Message(self._topic, event.key, event.value, event.headers) for event in events]
+        try:
+            self._transactions.commit(messages, {}, None)
+        except TransactionFailed as error:
+            self._rebuild()
+            message = f"the alerts topic {self._topic!r} did not take the events: {error}"
+            raise SinkError(message) from None
+        except KafkaProblem as error:
+            raise SinkError(str(error), permanent=True) from None
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._transactions.close()
+
+    def _rebuild(self) -> None:
+        try:
+            self._transactions.rebuild()
+        except KafkaProblem as error:
+            raise SinkError(str(error)) from None

@@ -1,0 +1,67 @@
+"""YAML without PyYAML's traps: what looks like a number is one, what does not is text, and no key stands twice.
+
+PyYAML follows YAML 1.1, in which `1e-3` is text, `no` is false, `012` is ten, and `12:30` a number in base sixty; and
+it drops the first of two equal keys silently. This loader resolves scalars as YAML 1.2's core schema does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+
+class YamlError(Exception):
+    """The text is no YAML, or has a key twice; the message says where."""
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own shape
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"),
+    list("-+0123456789."),
+)
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(loader.construct_scalar(node)))
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    """Construct a mapping, refusing doubled keys."""
+    found: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            message = f"line {key_node.start_mark.line + 1}: the key {key!r} is no text"
+            raise YamlError(message)
+        if key in found:
+            message = f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice"
+            raise YamlError(message)
+        found[key] = loader.construct_object(value_node, deep=True)
+    return found
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def parse(text: str) -> Any:  # noqa: ANN401 - whatever the text says
+    """Return what a YAML text says.
+
+    Raises:
+        YamlError: if it is no YAML, or a mapping has a key twice.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark is not None else ""
+        message = f"{where}{getattr(error, 'problem', None) or 'no YAML'}"
+        raise YamlError(message) from None
+    except RecursionError:
+        message = "nested too deeply"
+        raise YamlError(message) from None
