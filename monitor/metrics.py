@@ -1,0 +1,283 @@
+"""What Prometheus sees. `service` sets these figures from what the stages return; the stages know nothing of them.
+
+Every label has a fixed set of values, made at the start so that a rate is right from the first event on; topic and
+partition come from the configuration and the assignment. There is no label for the stream: there may be millions.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from monitor import __version__
+from monitor.record import CLASSES, DEAD_LETTER_REASONS
+
+STAGES = ("poll", "decode", "process", "publish", "commit")
+"""The steps of the loop, in order."""
+
+ERROR_TYPES = ("connection", "timeout", "rejected", "fenced", "other")
+"""What an error can be counted as; see `error_type`."""
+
+OUTCOMES = ("committed", "aborted", "unknown")
+"""How a transaction can end."""
+
+STATUSES = ("firing", "resolved")
+"""What an alert event can say."""
+
+_SECONDS = (0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_DELAYS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0)
+_BATCHES = (1.0, 4.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 4_096.0, 16_384.0)
+_RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+_MIME = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def error_type(error: BaseException) -> str:
+    """Return which of `ERROR_TYPES` an error, or else what caused it, is; known by its class and the class's name."""
+    found: BaseException | None = error
+    while found is not None:
+        name = type(found).__name__
+        if "Fenced" in name:
+            return "fenced"
+        if "Timeout" in name or "TimedOut" in name:
+            return "timeout"
+        if getattr(found, "permanent", False) or any(word in name for word in ("Authentication", "Authorization")):
+            return "rejected"
+        if isinstance(found, ConnectionError) or any(word in name for word in ("Connection", "NoBrokers", "gaierror")):
+            return "connection"
+        found = found.__cause__
+    return "other"
+
+
+class BulkHistogram(Collector):
+    """A histogram that takes an array at a time: one call a batch, not one a value."""
+
+    def __init__(self, name: str, documentation: str, buckets: Sequence[float]) -> None:
+        """Count into `buckets`, rising upper bounds; the last, +Inf, comes by itself."""
+        self._name = name
+        self._documentation = documentation
+        self._bounds = np.asarray(buckets, np.float64)
+        self._labels = [*map(floatToGoString, buckets), "+Inf"]
+        self._counts = np.zeros(len(buckets) + 1, np.int64)
+        self._sum = 0.0
+        self._lock = threading.Lock()  # a scrape comes from another thread
+
+    def observe(self, values: NDArray[np.floating]) -> None:
+        """Count `values`, of any shape; what is not finite (NaN: there is no value) is left out."""
+        finite = values[np.isfinite(values)].astype(np.float64, copy=False)
+        counts = np.bincount(np.searchsorted(self._bounds, finite), minlength=len(self._counts))
+        with self._lock:
+            self._counts += counts
+            self._sum += float(finite.sum())
+
+    def collect(self) -> Iterable[HistogramMetricFamily]:
+        """Return the counts as Prometheus wants them: each bucket holds those below it, too."""
+        with self._lock:
+            counts, total = np.cumsum(self._counts), self._sum
+        buckets = list(zip(self._labels, counts.astype(float).tolist(), strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets=buckets, sum_value=total)
+
+    def describe(self) -> Iterable[HistogramMetricFamily]:
+        """Return the name, so that no other metric takes it."""
+        yield HistogramMetricFamily(self._name, self._documentation)
+
+
+class Metrics:
+    """All metrics of a process, in a registry of their own.
+
+    The attributes are prometheus_client's objects, named like the metrics without prefix and suffix.
+    """
+
+    content_type = _MIME
+
+    def __init__(self, topics: Sequence[str] = ()) -> None:
+        """Make all metrics, with a label for each of the input's `topics`."""
+        disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter, that nobody asks for
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        Info("tidegauge_build", "The version that runs here.", registry=self.registry).info({"version": __version__})
+        self._model: Info | None = None
+        self._records(topics)
+        self._windows()
+        self._alerts()
+        self._loop()
+
+    def render(self) -> bytes:
+        """Return what a scrape gets, as `content_type`."""
+        return generate_latest(self.registry)
+
+    def describe_model(self, sha256: str, kind: str, window_length: int) -> None:
+        """Say which model is loaded."""
+        if self._model is None:
+            documentation = "The model that scores here: hash of its bundle.json, kind, records in a window."
+            self._model = Info("tidegauge_model", documentation, registry=self.registry)
+        self._model.info({"sha256": sha256, "kind": kind, "window_length": str(window_length)})
+
+    def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Make the series of partitions that this member has got."""
+        for topic, partition in partitions:
+            self.consumer_lag_records.labels(topic, str(partition))
+
+    def unassign(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Take the series of partitions away that another member has now: a last value would stand for ever."""
+        for topic, partition in partitions:
+            self.consumer_lag_records.remove_by_labels({"topic": topic, "partition": str(partition)})
+
+    def failed(self, stage: str, error: BaseException) -> None:
+        """Count an error of a stage of the loop."""
+        self.errors.labels(stage, error_type(error)).inc()
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Take the time of a stage of the loop, also if it fails."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.processing_duration_seconds.labels(stage).observe(time.perf_counter() - start)
+
+    def _counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(name, documentation, labels, registry=self.registry)
+
+    def _gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(name, documentation, labels, registry=self.registry)
+
+    def _bulk(self, name: str, documentation: str, buckets: Sequence[float]) -> BulkHistogram:
+        histogram = BulkHistogram(name, documentation, buckets)
+        self.registry.register(histogram)
+        return histogram
+
+    def _records(self, topics: Sequence[str]) -> None:
+        self.records = self._counter(
+            "tidegauge_records_total",
+            "Records by what became of them; with the pending ones they add up to the consumed ones.",
+            ["class"],
+        )
+        self.records_consumed = self._counter(
+            "tidegauge_records_consumed_total",
+            "Records read from the input; standing still = nothing comes.",
+            ["topic"],
+        )
+        self.dead_letters = self._counter(
+            "tidegauge_dead_letters_total", "Records that could not be used, by what is wrong with them.", ["reason"]
+        )
+        self.pending_records = self._gauge(
+            "tidegauge_pending_records",
+            "Records that wait for a later one of their stream (cell, lateness, clock that jumped).",
+        )
+        self.unknown_features = self._counter(
+            "tidegauge_unknown_features_total", "Values of features that the model does not know; they are ignored."
+        )
+        self.clock_resets = self._counter(
+            "tidegauge_clock_resets_total", "Streams whose clock was set back after a run of late records."
+        )
+        self.streams_active = self._gauge("tidegauge_streams_active", "Live streams in this member's partitions.")
+        self.streams_in_two_partitions = self._gauge(
+            "tidegauge_streams_in_two_partitions",
+            "Stream ids seen in more than one partition: each is two streams here; the producer's keys are wrong.",
+        )
+        self.consumer_lag_records = self._gauge(
+            "tidegauge_consumer_lag_records",
+            "Records of a partition that are not processed yet; growing = add members.",
+            ["topic", "partition"],
+        )
+        self.last_record_processed_timestamp_seconds = self._gauge(
+            "tidegauge_last_record_processed_timestamp_seconds",
+            "When a record was last processed (the start of the process, before the first).",
+            ["topic"],
+        )
+        self.event_delay_seconds = self._bulk(
+            "tidegauge_event_delay_seconds",
+            "From a record's event time to its processing; what the sensor, Kafka and this process took together.",
+            _DELAYS,
+        )
+        for name in CLASSES:
+            self.records.labels(name)
+        for reason in DEAD_LETTER_REASONS:
+            self.dead_letters.labels(reason)
+        for topic in topics:
+            self.records_consumed.labels(topic)
+            self.last_record_processed_timestamp_seconds.labels(topic).set_to_current_time()
+
+    def _windows(self) -> None:
+        self.windows_scored = self._counter("tidegauge_windows_scored_total", "Windows that the model scored.")
+        self.windows_unscored = self._counter(
+            "tidegauge_windows_unscored_total", "Windows with too many missing values to be scored."
+        )
+        self.batch_windows = Histogram(
+            "tidegauge_batch_windows", "Windows scored together.", buckets=_BATCHES, registry=self.registry
+        )
+        self.scoring_duration_seconds = Histogram(
+            "tidegauge_scoring_duration_seconds",
+            "Time that the model took for a batch of windows.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.anomaly_score = self._bulk(
+            "tidegauge_anomaly_score", "Scores as multiples of their stream's line; above 1 is anomalous.", _RATIOS
+        )
+
+    def _alerts(self) -> None:
+        self.alerts_firing = self._gauge("tidegauge_alerts_firing", "Streams whose alert is firing now.")
+        self.alerts_published = self._counter(
+            "tidegauge_alerts_published_total", "Alert events that are safe at the sink.", ["status"]
+        )
+        self.alert_publish_failures = self._counter(
+            "tidegauge_alert_publish_failures_total",
+            "Attempts to publish alert events that failed; they are tried again.",
+            ["error_type"],
+        )
+        for status in STATUSES:
+            self.alerts_published.labels(status)
+        for kind in ERROR_TYPES:
+            self.alert_publish_failures.labels(kind)
+
+    def _loop(self) -> None:
+        self.processing_duration_seconds = Histogram(
+            "tidegauge_processing_duration_seconds",
+            "Time that a step of the loop took for a batch.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.errors = self._counter(
+            "tidegauge_errors_total", "Errors by the step of the loop in which they came up.", ["stage", "error_type"]
+        )
+        self.transactions = self._counter(
+            "tidegauge_transactions_total",
+            "Transactions by how they ended; unknown = read again from the last commit.",
+            ["outcome"],
+        )
+        self.commit_duration_seconds = Histogram(
+            "tidegauge_commit_duration_seconds",
+            "Time from the begin of a transaction to its end.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        for stage in STAGES:
+            self.processing_duration_seconds.labels(stage)
+            for kind in ERROR_TYPES:
+                self.errors.labels(stage, kind)
+        for outcome in OUTCOMES:
+            self.transactions.labels(outcome)

@@ -1,0 +1,70 @@
+"""What every sink is: a place that events go to, at least once, in order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from monitor.codec import Message
+
+
+class SinkError(Exception):
+    """Events could not be delivered; the message names the sink and what to do, in one line.
+
+    Attributes:
+        permanent: True when the same events will fail again, however often they are delivered (the receiver has
+            understood and refused them); False when a retry may help.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        """Say what failed."""
+        super().__init__(message)
+        self.permanent = permanent
+
+
+class SinkSettings(BaseModel):
+    """What the settings of every sink share. `type` is the name of the sink's file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: str
+
+    def build(self) -> Sink:
+        """Open the sink.
+
+        Raises:
+            SinkError: if it cannot be opened. That a receiver does not answer yet is no reason.
+        """
+        raise NotImplementedError
+
+
+class Sink(ABC):
+    """A place that events go to. Used by one thread.
+
+    Attributes:
+        skipped: events that are none for this kind of sink, and were left out.
+    """
+
+    skipped: int = 0
+
+    @abstractmethod
+    def deliver(self, events: Sequence[Message]) -> None:
+        """Deliver all events in order; they are safe at the receiver when this returns.
+
+        After an error none, some or all of them have arrived: the caller delivers the same ones again, so that each
+        arrives at least once.
+
+        Raises:
+            SinkError: if that was not possible.
+        """
+
+    def tick(self) -> None:  # noqa: B027 - most sinks have nothing to do between events
+        """Do what time asks for, such as re-sending. Called at least once a second by the thread that delivers.
+
+        Never raises and is brief: what fails here is logged and tried again at a later tick.
+        """
+
+    def close(self) -> None:  # noqa: B027 - not every sink holds something open
+        """Let go of what is open. May be called twice."""
