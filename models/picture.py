@@ -35,5 +35,6 @@ def write(folder: Path, history: Sequence[Epoch], kind: str, hyper: Hyperparamet
     axes.axhline(summary.baseline_loss, color="grey", linestyle=":", label="training mean as reconstruction")
     axes.axvline(summary.best_epoch, color="grey", linewidth=0.8, label=f"kept: epoch {summary.best_epoch}")
     axes.set(title=f"Training of {kind}", xlabel="epoch", ylabel=hyper.loss, yscale="log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     figure.savefig(folder / "training.png", dpi=120)

@@ -1,8 +1,9 @@
 """A bundle's graph under ONNX Runtime: scores of windows, the same bits whatever comes in one call.
 
-Matrix kernels differ with the number of rows they get (one row takes another path than many), so the graph only ever
+Kernels may differ with the number of rows that they get, or with where in memory a row begins. So the graph only ever
 runs on a few fixed numbers of windows, the `chunk` sizes; what is left over is padded to the smallest that holds it.
-Loading checks on the bundle's own windows, in two orders, which sizes give the same bits, and uses no others.
+Loading finds out, on the bundle's own windows and in two orders, which sizes give the same bits, and uses no others. On
+the processors measured so far (AVX-512) these were all six.
 """
 
 from __future__ import annotations
