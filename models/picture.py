@@ -25,6 +25,7 @@ def write(folder: Path, history: Sequence[Epoch], kind: str, hyper: Hyperparamet
     }
     (folder / "training.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     from matplotlib.figure import Figure  # without pyplot: no window system is looked for
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
@@ -35,6 +36,6 @@ def write(folder: Path, history: Sequence[Epoch], kind: str, hyper: Hyperparamet
     axes.axhline(summary.baseline_loss, color="grey", linestyle=":", label="training mean as reconstruction")
     axes.axvline(summary.best_epoch, color="grey", linewidth=0.8, label=f"kept: epoch {summary.best_epoch}")
     axes.set(title=f"Training of {kind}", xlabel="epoch", ylabel=hyper.loss, yscale="log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     figure.savefig(folder / "training.png", dpi=120)
