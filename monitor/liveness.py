@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.partition_time import LEADERS, PartitionTime
+from monitor.partition_time import PartitionTime
 from monitor.record import NEVER, Records
 from monitor.table import Column, StreamTable
 
@@ -31,24 +31,24 @@ class Liveness:
 
     def cut(self, table: StreamTable, time: PartitionTime, records: Records) -> int:
         """Return how many of the records make a slice, at least one."""
-        reach = max(time.top, int(records.time.max()))
         base = time.value if time.value != NEVER else int(records.time[0])
-        if reach < base + self._expire and self._oldest != NEVER and reach < self._oldest + self._expire:
+        reach = max(int(records.time.max()), *(latest for latest, _ in time.leaders), base)
+        if self._oldest != NEVER and reach < self._oldest + self._expire:
             return len(records)
+        bound = time.bound(records)
         live = table.live()
-        self._oldest = int(table["active"][live].min()) if len(live) else base
-        if reach < min(base, self._oldest) + self._expire:
+        self._oldest = min(int(table["active"][live].min()), base) if len(live) else base
+        if bound[-1] < self._oldest + self._expire:
             return len(records)
-        reached = np.maximum(np.maximum.accumulate(records.time), time.top)  # nothing is later, at each record
-        over = np.flatnonzero(reached >= base + self._expire)
-        length = max(1, int(over[0])) if len(over) else len(records)
-        stale = table["live"] & (table["active"] + self._expire <= reached[length - 1])
+        # What is active in this slice is safe until `base` + expire. A leader's drop would change the partition's time.
+        kept = min([base, *table["active"][[slot for _, slot in time.leaders]].tolist()])
+        length = max(1, int(np.searchsorted(bound, kept + self._expire)))
+        stale = table["live"] & (table["active"] + self._expire <= bound[length - 1])
         if stale.any():
-            if table.live_count - int(np.count_nonzero(stale)) < LEADERS:
-                return 1
-            risky = stale[records.slot[:length]]
-            new = ~table["live"][records.slot[:length]]
-            if table.live_count + len(np.unique(records.slot[:length][new])) > self._max_streams:
+            slots = records.slot[:length]
+            risky = stale[slots]
+            new = ~table["live"][slots]
+            if table.live_count + len(np.unique(slots[new])) > self._max_streams:
                 risky |= new
             risky[0] = False  # before the first record the partition's time is known, and drops are done
             first = np.flatnonzero(risky)

@@ -6,14 +6,20 @@ three streams), so that no one or two streams with a wrong clock move it.
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.record import NEVER
+from monitor.record import NEVER, Records
 from monitor.table import StreamTable
 from monitor.window.clock import Judged
 
 LEADERS = 3
+
+Leaders = list[tuple[int, int]]
+"""(latest time, slot) of the streams with the largest latest times, falling, at most `LEADERS`."""
 
 
 class PartitionTime:
@@ -21,72 +27,83 @@ class PartitionTime:
 
     Attributes:
         value: ms, `NEVER` before the first used record.
-        leaders: (latest time, slot) of the streams with the largest latest times, falling, at most three.
+        leaders: the streams that decide it.
     """
 
     def __init__(self) -> None:
         """Begin without a time."""
         self.value = NEVER
-        self.leaders: list[tuple[int, int]] = []
-
-    @property
-    def top(self) -> int:
-        """The largest latest time of any stream, `NEVER` without one."""
-        return self.leaders[0][0] if self.leaders else NEVER
+        self.leaders: Leaders = []
 
     def advance(self, table: StreamTable, judged: Judged) -> NDArray[np.int64]:
         """Move on by a batch; return the time after each arrival, in the order of `judged.by_due`."""
-        arrivals = judged.arrivals
-        slots = arrivals.slot[judged.by_due].tolist()
-        times = arrivals.seen[judged.by_due].tolist()
-        if arrivals.reset.any():
-            return self._advance_with_resets(table, judged, slots, times)
-        value, leaders = self.value, self.leaders
-        least = leaders[-1][0] if len(leaders) == LEADERS else NEVER
-        found: list[int] = []
-        for slot, time in zip(slots, times, strict=True):
-            if time > least:
-                leaders = _lead(leaders, time, slot)
-                if len(leaders) == LEADERS:
-                    least = leaders[-1][0]
-                    value = max(value, least)
-                else:
-                    value = max(value, leaders[0][0])
-            found.append(value)
-        self.value, self.leaders = value, leaders
+        arrivals, by_due = judged.arrivals, judged.by_due
+        slots, times = arrivals.slot[by_due].tolist(), arrivals.seen[by_due].tolist()
+        resets = np.flatnonzero(arrivals.reset[by_due]).tolist()
+        if not resets:
+            self.value, found = _follow(self.leaders, self.value, slots, times)
+            return np.array(found, np.int64)
+        live = table.live()
+        latest = dict(zip(live.tolist(), table["seen"][live].tolist(), strict=True))
+        latest |= dict(zip(judged.slots.tolist(), judged.seen_before.tolist(), strict=True))
+        done = 0
+        found = []
+        for end in [*resets, len(slots)]:
+            self.value, part = _follow(self.leaders, self.value, slots[done:end], times[done:end])
+            found += part
+            latest |= dict(zip(slots[done:end], times[done:end], strict=True))
+            if end < len(slots):  # a clock was set back: a leader can fall behind streams that were none
+                latest[slots[end]] = times[end]
+                if any(slot == slots[end] for _, slot in self.leaders):
+                    self.leaders = _largest((time, slot) for slot, time in latest.items() if time != NEVER)
+                self.value = max(self.value, _decisive(self.leaders))
+                found.append(self.value)
+            done = end + 1
         return np.array(found, np.int64)
+
+    def bound(self, records: Records) -> NDArray[np.int64]:
+        """Return a time that the partition's is not above, after each of the records that come next."""
+        if len(self.leaders) == LEADERS:
+            _, found = _follow(list(self.leaders), self.value, records.slot.tolist(), records.time.tolist())
+            return np.array(found, np.int64)
+        # How many streams there will be is known only when the records are judged: the largest is above the third.
+        top = max((time for time, _ in self.leaders), default=NEVER)
+        return np.maximum(np.maximum.accumulate(records.time), max(top, self.value))
 
     def recount(self, table: StreamTable) -> None:
         """Find the leaders among the live streams again, after some were dropped."""
         slots = table.live()
-        times = table["seen"][slots]
-        place = np.argsort(times, kind="stable")[::-1][:LEADERS]
-        self.leaders = [(int(times[i]), int(slots[i])) for i in place]
+        self.leaders = _largest(zip(table["seen"][slots].tolist(), slots.tolist(), strict=True))
 
-    def _advance_with_resets(
-        self, table: StreamTable, judged: Judged, slots: list[int], times: list[int]
-    ) -> NDArray[np.int64]:
-        """Move on by a batch in which a clock was set back: a leader can fall behind streams that were none."""
-        live = table.live()
-        latest = dict(zip(live.tolist(), table["seen"][live].tolist(), strict=True))
-        latest |= dict(zip(judged.slots.tolist(), judged.seen_before.tolist(), strict=True))
-        resets = judged.arrivals.reset[judged.by_due].tolist()
-        found: list[int] = []
-        for slot, time, reset in zip(slots, times, resets, strict=True):
-            latest[slot] = time
-            if reset:
-                known = sorted(((t, s) for s, t in latest.items() if t != NEVER), reverse=True)
-                self.leaders = known[:LEADERS]
+
+def _largest(latest: Iterable[tuple[int, int]]) -> Leaders:
+    return heapq.nlargest(LEADERS, latest)
+
+
+def _decisive(leaders: Leaders) -> int:
+    """Return the leader's time that is the partition's: the third, or the first where there are fewer."""
+    return leaders[-1][0] if len(leaders) == LEADERS else leaders[0][0]
+
+
+def _follow(leaders: Leaders, value: int, slots: Sequence[int], times: Sequence[int]) -> tuple[int, list[int]]:
+    """Change `leaders` by streams' latest times, none below its former one; return the last value, and all."""
+    least = leaders[-1][0] if len(leaders) == LEADERS else NEVER
+    found: list[int] = []
+    for slot, time in zip(slots, times, strict=True):
+        if time > least:
+            for place, leader in enumerate(leaders):
+                if leader[1] == slot:
+                    if time > leader[0]:
+                        leaders[place] = (time, slot)
+                    break
             else:
-                self.leaders = _lead(self.leaders, time, slot)
-            self.value = max(self.value, self.leaders[-1 if len(self.leaders) == LEADERS else 0][0])
-            found.append(self.value)
-        return np.array(found, np.int64)
-
-
-def _lead(leaders: list[tuple[int, int]], time: int, slot: int) -> list[tuple[int, int]]:
-    """Return the leaders after a stream's latest time became `time`, which is not below its former one."""
-    others = [leader for leader in leaders if leader[1] != slot]
-    others.append((time, slot))
-    others.sort(reverse=True)
-    return others[:LEADERS]
+                if len(leaders) == LEADERS:
+                    leaders[-1] = (time, slot)
+                else:
+                    leaders.append((time, slot))
+            leaders.sort(reverse=True)
+            value = max(value, _decisive(leaders))
+            if len(leaders) == LEADERS:
+                least = leaders[-1][0]
+        found.append(value)
+    return value, found
