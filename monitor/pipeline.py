@@ -57,7 +57,7 @@ class Output:
 
     Attributes:
         alerts: sorted by topic, partition, offset of the causing record, stream, window end, rule, revision.
-        late: offsets of late records.
+        late: offsets of late records; those that waited for long may have come in an earlier batch.
         repeated: offsets of repeated records.
         refused: offsets of records of streams beyond `record.max_streams`.
         windows: how many windows became due.
@@ -106,7 +106,7 @@ class Partition:
 class Pipeline:
     """Windows, scores, lines and alerts for any number of partitions."""
 
-    def __init__(  # noqa: PLR0913 - one argument a stage
+    def __init__(
         self,
         record: RecordSettings,
         window: WindowSettings,
@@ -137,6 +137,10 @@ class Pipeline:
     def pending(self, partition: Partition) -> int:
         """Return how many records of a partition wait."""
         return self.windower.pending(partition.table)
+
+    def waiting(self, partition: Partition) -> set[int]:
+        """Return the offsets of the records of a partition that wait."""
+        return self.windower.waiting(partition.table)
 
     def process(self, batches: Sequence[tuple[Partition, Records]]) -> Output:
         """Take at most one batch of each partition, and return what they made."""
@@ -191,6 +195,7 @@ class Pipeline:
             output.scores.setdefault(partition.key, []).append(rows)
         gone = partition.liveness.drop(table, partition.time)
         if len(gone):
+            _count_late(partition, self.windower.unfinished(table, gone), output)
             table.drop(gone)
             partition.time.recount(table)
 
@@ -202,13 +207,16 @@ class Pipeline:
         at = np.flatnonzero(scored.scored)
         # A window that began anew and could not be scored hands that on to its stream's next one.
         anew = windows.restarted[at].copy()
+        ended = []
         for i in np.flatnonzero(windows.restarted & ~scored.scored).tolist():
             following = np.searchsorted(at, i)
             if following < len(at) and windows.slot[at[following]] == windows.slot[i]:
                 anew[following] = True
             else:
-                self.threshold.restart(table, int(windows.slot[i]))
+                ended.append(int(windows.slot[i]))
         found[at] = lines(self.threshold, table, windows.slot[at], scored.score[at], windows.end[at], anew)
+        for slot in ended:  # only now: the stream's windows before it were still of the old run
+            self.threshold.restart(table, slot)
         return found
 
     def _advance(self, partition: Partition, windowed: Windowed, over: NDArray[np.bool_]) -> list[Expiry]:
@@ -220,7 +228,7 @@ class Pipeline:
         times = partition.time.advance(table, judged)
         at = np.empty(len(arrivals), np.int64)
         at[judged.by_due] = times
-        ends = np.flatnonzero(np.append(arrivals.slot[1:] != arrivals.slot[:-1], True))  # noqa: FBT003
+        ends = np.flatnonzero(np.append(arrivals.slot[1:] != arrivals.slot[:-1], True))
         candidates = np.union1d(np.flatnonzero(table["firing"]), windowed.windows.slot[over])
         expiries: list[Expiry] = []
         if len(candidates):
@@ -257,13 +265,18 @@ def _count(partition: Partition, windowed: Windowed, output: Output) -> None:
     """Count what became of a slice's records."""
     judged, key = windowed.judged, partition.key
     partition.counts["processed"] += windowed.processed
-    if windowed.late:
-        partition.counts["late"] += len(windowed.late)
-        output.late.setdefault(key, []).extend(windowed.late)
+    _count_late(partition, windowed.late, output)
     if judged.repeated:
         partition.counts["repeated"] += len(judged.repeated)
         output.repeated.setdefault(key, []).extend(judged.repeated)
     output.clock_resets += int(np.count_nonzero(judged.arrivals.reset))
+
+
+def _count_late(partition: Partition, late: list[int], output: Output) -> None:
+    """Count records as late."""
+    if late:
+        partition.counts["late"] += len(late)
+        output.late.setdefault(partition.key, []).extend(late)
 
 
 def _score_rows(

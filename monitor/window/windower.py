@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.record import NEVER, Records, RecordSettings
 from monitor.table import AnyColumn, StreamTable
@@ -62,7 +63,23 @@ class Windower:
         rows, dropped = self._grid.rows(table, judged.arrivals)
         return rows, judged, judged.late + dropped
 
+    def unfinished(self, table: StreamTable, slots: NDArray[np.intp]) -> list[int]:
+        """Return the offsets of the records of these streams that wait: they are late when their stream is dropped."""
+        found: list[int] = table["held_offset"][slots[table["held_time"][slots] != NEVER]].tolist()
+        if self.settings.buffered:
+            waiting, _ = table.ragged("waiting").rows(slots)
+            found += waiting["offset"].tolist()
+        return found
+
     def pending(self, table: StreamTable) -> int:
         """Return how many records wait: held ones, and accepted ones that are not final."""
         held = int(np.count_nonzero(table["held_time"] != NEVER))
         return held + (table.ragged("waiting").total if self.settings.buffered else 0)
+
+    def waiting(self, table: StreamTable) -> set[int]:
+        """Return the offsets of the records that wait."""
+        found = set(table["held_offset"][table["held_time"] != NEVER].tolist())
+        if self.settings.buffered:
+            rows, _ = table.ragged("waiting").rows(table.live())
+            found.update(rows["offset"].tolist())
+        return found
