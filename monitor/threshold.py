@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from river import stats
 
-from monitor.duration import PositiveDuration
+from monitor.duration import Duration, PositiveDuration
 from monitor.record import NEVER
 from monitor.table import AnyColumn, Column, ObjectColumn, StreamTable
 
@@ -127,7 +127,7 @@ class Threshold(ABC):
         """A stream's window began anew and its first window could not be scored: runs begin anew."""
 
 
-def lines(  # noqa: PLR0913 - the columns of the windows at hand
+def lines(
     threshold: Threshold,
     table: StreamTable,
     slot: NDArray[np.int32],
@@ -206,7 +206,7 @@ class _River(Threshold):
         self._inner(estimator).__setstate__(state)
         return estimator
 
-    def step(  # noqa: D102 - see Threshold
+    def step(
         self,
         table: StreamTable,
         slots: NDArray[np.int32],
@@ -300,10 +300,13 @@ class Tracked(Threshold):
         self._per_day = prior.windows_per_day
         self._open_after = open_after
         half_life = settings.half_life
-        if half_life == "auto":
-            half_life = round(min(max(prior.windows_per_stream, 100), 1000))
-        self._half_life_ms = half_life.ms if isinstance(half_life, str) else None
-        self._forget = 0.0 if isinstance(half_life, str) else 1 - 0.5 ** (1 / half_life)
+        self._half_life_ms: int | None = None
+        self._forget = 0.0
+        if isinstance(half_life, Duration):
+            self._half_life_ms = half_life.ms
+        else:
+            windows = half_life if isinstance(half_life, int) else round(min(max(prior.windows_per_stream, 100), 1000))
+            self._forget = 1 - 0.5 ** (1 / windows)
         variance = max(prior.log_variance, _LEAST_VARIANCE)
         c = (np.log(prior.quantile(1 - settings.rate(self._per_day))) - prior.log_mean) / np.sqrt(variance)
         self.columns = (
@@ -311,8 +314,8 @@ class Tracked(Threshold):
             Column("line_v", np.float64, initial=variance),
             Column("line_c", np.float64, initial=float(np.clip(c, *_C_RANGE))),
             Column("line_n", np.int64),
-            Column("line_first", np.int64, initial=NEVER),  # end of the first scored window
-            Column("line_last", np.int64, initial=NEVER),  # end of the last one
+            Column("line_last", np.int64, initial=NEVER),  # end of the last scored window
+            Column("line_span", np.int64),  # ms from the first scored window's end to the last one's
             Column("line_quiet", np.int32, initial=_QUIET_BEFORE_EVENT),  # windows since one was over the line
             Column("line_run", np.int32),  # windows over the line in a row
         )
@@ -326,27 +329,26 @@ class Tracked(Threshold):
         restarted: NDArray[np.bool_],
     ) -> NDArray[np.float64]:
         m, v, c = table["line_m"][slots], table["line_v"][slots], table["line_c"][slots]
-        n, first = table["line_n"][slots], table["line_first"][slots]
+        n, last = table["line_n"][slots], table["line_last"][slots]
         spread = np.sqrt(v)
         line: NDArray[np.float64] = np.exp(m + c * spread)
         over = score > line
-        first = np.where(first == NEVER, end, first)
+        elapsed = np.where(last == NEVER, 0, np.maximum(end - last, 0))  # 0 where the clock was set back
+        span = table["line_span"][slots] + elapsed
         run = np.where(over, np.where(restarted, 0, table["line_run"][slots]) + 1, 0)
         quiet = table["line_quiet"][slots]
-        if self._settings.q is None:
-            event = run == self._open_after
-        else:
-            event = over & (quiet >= _QUIET_BEFORE_EVENT)
-        rate = self._rate(n, end - first)
-        forget = np.maximum(self._weight(table["line_last"][slots], end), 1 / (self._settings.prior_weight + n + 1))
+        budget = self._settings.q is None
+        event = run == self._open_after if budget else over & (quiet >= _QUIET_BEFORE_EVENT)
+        rate = self._rate(n, span)
+        forget = np.maximum(self._weight(elapsed), 1 / (self._settings.prior_weight + n + 1))
         x = np.log(np.maximum(score, _LEAST_SCORE))
         d = np.clip(x, m - _CLIP * spread, m + _CLIP * spread) - m
         table["line_m"][slots] = m + forget * d
         table["line_v"][slots] = np.maximum((1 - forget) * (v + forget * d * d), _LEAST_VARIANCE)
         table["line_c"][slots] = np.clip(c + self._settings.eta * (event - rate), *_C_RANGE)
         table["line_n"][slots] = n + 1
-        table["line_first"][slots] = first
         table["line_last"][slots] = end
+        table["line_span"][slots] = span
         table["line_quiet"][slots] = np.where(over, 0, np.minimum(quiet + 1, _QUIET_BEFORE_EVENT))
         table["line_run"][slots] = run
         return line
@@ -355,20 +357,19 @@ class Tracked(Threshold):
         """Begin the run anew."""
         table["line_run"][slot] = 0
 
-    def _rate(self, n: NDArray[np.int64], elapsed: NDArray[np.int64]) -> NDArray[np.float64] | float:
+    def _rate(self, n: NDArray[np.int64], span: NDArray[np.int64]) -> NDArray[np.float64] | float:
         """Return the promised rate of events a window; a budget a day needs the stream's own windows per day."""
         if self._settings.q is not None:
             return 1 - self._settings.q
-        own = n * DAY_MS / np.maximum(elapsed, 1)
-        weight = np.where(elapsed > 0, n / (n + max(self._settings.prior_weight, 1e-9)), 0.0)
+        own = n * DAY_MS / np.maximum(span, 1)
+        weight = np.where(span > 0, n / (n + max(self._settings.prior_weight, 1e-9)), 0.0)
         per_day = weight * own + (1 - weight) * self._per_day
         return np.minimum(0.1, (self._settings.budget or DEFAULT_BUDGET) / np.maximum(per_day, 1e-9))
 
-    def _weight(self, last: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.float64] | float:
+    def _weight(self, elapsed: NDArray[np.int64]) -> NDArray[np.float64] | float:
         """Return how much of the old is forgotten at this window."""
         if self._half_life_ms is None:
             return self._forget
-        elapsed = np.where(last == NEVER, 0, np.maximum(end - last, 0))
         return 1 - np.exp2(-elapsed / self._half_life_ms)
 
 
