@@ -41,7 +41,9 @@ class AlertSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    open_after: Annotated[int, Field(ge=1, le=10_000)] = Field(2, description="windows over the line in a row that open")
+    open_after: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        2, description="windows over the line in a row that open"
+    )
     resolve_after: Annotated[int, Field(ge=1, le=10_000)] = Field(
         5, description="windows not over the line in a row that resolve"
     )
@@ -120,10 +122,13 @@ class Alerter:
         """Set up for `features` features; `windows_per_stream` of the bundle decides an automatic rest."""
         self.settings = settings
         rest = settings.rest
-        if rest == "auto":
-            rest = min(round(0.2 * windows_per_stream), _LONGEST_AUTO_REST)
-        self._rest_windows = 0 if isinstance(rest, str) else rest
-        self._rest_ms = rest.ms if isinstance(rest, str) else 0
+        self._rest_windows = self._rest_ms = 0
+        if isinstance(rest, Duration):
+            self._rest_ms = rest.ms
+        elif isinstance(rest, int):
+            self._rest_windows = rest
+        else:
+            self._rest_windows = min(round(0.2 * windows_per_stream), _LONGEST_AUTO_REST)
         self.columns = (
             Column("firing", np.bool_),
             Column("over_run", np.int32),
@@ -154,7 +159,7 @@ class Alerter:
         found: NDArray[np.bool_] = mark[slots] | table["firing"][slots] | (table["over_run"][slots] > 0)
         return found
 
-    def process(  # noqa: PLR0913 - one batch of one partition
+    def process(
         self,
         table: StreamTable,
         partition: tuple[str, int],
@@ -179,7 +184,7 @@ class Alerter:
         index = self._numbers(table, windows, scored.scored)
         alerts: list[Alert] = []
         if len(at) or expiries:
-            machine = _Machine(self, table, partition, windows, scored, line, over, index, at)
+            machine = _Machine(self, table, partition, _Verdicts(windows, scored, line, over, index), at)
             for kind, place in _merge(windows, at, expiries):
                 alerts.extend(machine.expire(expiries[place]) if kind else machine.window(place))
         return alerts
@@ -187,7 +192,8 @@ class Alerter:
     def resting(self, index: int, opened_scored: int, end: int, opened_end: int) -> bool:
         """Return whether the scored window number `index` that ends at `end` is too close to the last opening."""
         if self._rest_ms:
-            return opened_end != NEVER and end < opened_end + self._rest_ms
+            # A window that ends before the opening comes after the stream's clock was set back.
+            return opened_end != NEVER and opened_end <= end < opened_end + self._rest_ms
         return index - opened_scored <= self._rest_windows
 
     @staticmethod
@@ -217,26 +223,35 @@ def _merge(windows: Windows, at: NDArray[np.intp], expiries: Sequence[Expiry]) -
         yield kind, place
 
 
+@dataclass(frozen=True, slots=True)
+class _Verdicts:
+    """What is known of the windows of a batch; `index` is each one's number among the scored ones of its stream."""
+
+    windows: Windows
+    scored: Scored
+    line: NDArray[np.float64]
+    over: NDArray[np.bool_]
+    index: NDArray[np.int64]
+
+
 class _Machine:
     """The state machine, a window at a time, over the interesting windows `at`."""
 
-    def __init__(  # noqa: PLR0913 - one batch of one partition
+    def __init__(
         self,
         alerter: Alerter,
         table: StreamTable,
         partition: tuple[str, int],
-        windows: Windows,
-        scored: Scored,
-        line: NDArray[np.float64],
-        over: NDArray[np.bool_],
-        index: NDArray[np.int64],
+        verdicts: _Verdicts,
         at: NDArray[np.intp],
     ) -> None:
         self._alerter = alerter
         self._settings = alerter.settings
         self._table = table
         self._where = partition
-        self._windows, self._scored, self._line, self._over, self._index = windows, scored, line, over, index
+        windows, scored = verdicts.windows, verdicts.scored
+        self._windows, self._scored = windows, scored
+        self._line, self._over, self._index = verdicts.line, verdicts.over, verdicts.index
         figured = at[scored.scored[at]]
         actual, expected = worst_rows(windows.values[figured], scored.reconstruction[figured])
         figures = np.stack([shares(scored.errors[figured]), actual, expected], axis=1)
