@@ -273,7 +273,7 @@ class _Judge:
                 self.held = index
             else:
                 self._use(index, at, keys[index], offset[index])
-        elif keys[index] in self.recent:
+        elif keys[index] in self.recent or (self.queue is not None and at == self.final):
             self.repeated.append(index)
         elif at < self._floor():
             self._late(index, at, keys[index], offset[index])

@@ -51,7 +51,7 @@ class ReferenceStream:
             self.held = record
         elif self.seen is None or time > self.seen:
             out += self.use(record, offset)
-        elif self.key(record) in self.recent[-REMEMBERED:]:
+        elif self.key(record) in self.recent[-REMEMBERED:] or (not self.settings.interval and time == self.final):
             self.repeated.append(offset)
         elif self.below(time):
             self.run = [*self.run, time] if self.run and time > self.run[-1] else [time]
@@ -148,7 +148,7 @@ class ReferenceStream:
                 }[how](present)
         return out
 
-    def row(self, values, start, end, low, high, due, cell=None) -> list:  # noqa: ANN001, PLR0913, D102
+    def row(self, values, start, end, low, high, due, cell=None) -> list:  # noqa: ANN001, D102
         if cell is not None:
             self.final = cell
         settings = self.settings
