@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_PATTERN = r"^(\d+(?:\.\d+)?)(ms|s|m|h|d|w)$"
+_PATTERN = r"^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)$"
 
 
 class Duration(str):
@@ -23,9 +23,9 @@ class Duration(str):
     __slots__ = ("ms",)
     ms: int
 
-    def __new__(cls, text: str) -> Duration:
+    def __new__(cls, text: str) -> Self:
         """Read the text."""
-        match = re.match(_PATTERN, text)
+        match = re.fullmatch(_PATTERN, text)
         if match is None:
             message = f"{text!r} is no duration: write a number and one of ms, s, m, h, d, w, such as 30s or 12h"
             raise ValueError(message)
