@@ -82,14 +82,22 @@ class RecordSettings(BaseModel):
         "wide", description="wide: all features in one record; long: one record a sensor, joined on window.interval"
     )
     stream: str = Field("stream", description="dotted path of the stream id; where absent, the Kafka key is the id")
-    time: str = Field("time", description="dotted path of the event time; where absent, the Kafka timestamp is the time")
-    values: str = Field("values", description="dotted path of the features' object; '' = the record itself (wide layout)")
+    time: str = Field(
+        "time", description="dotted path of the event time; where absent, the Kafka timestamp is the time"
+    )
+    values: str = Field(
+        "values", description="dotted path of the features' object; '' = the record itself (wide layout)"
+    )
     sensor: str = Field("sensor", description="dotted path of the sensor's name (long layout)")
     value: str = Field("value", description="dotted path of the sensor's value (long layout)")
     time_unit: Literal["s", "ms", "us", "ns"] = Field("ms", description="unit of times that are numbers")
     select: Select = Field(Select(), description="which streams are watched, by glob")
-    max_step: PositiveDuration = Field(Duration("1d"), description="a longer jump ahead waits for the stream's next record")
-    max_skew: PositiveDuration | None = Field(None, description="farther from the Kafka timestamp = dead letter (null: off)")
+    max_step: PositiveDuration = Field(
+        Duration("1d"), description="a longer jump ahead waits for the stream's next record"
+    )
+    max_skew: PositiveDuration | None = Field(
+        None, description="farther from the Kafka timestamp = dead letter (null: off)"
+    )
     max_streams: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
         100_000, description="live streams in one partition; the records of a new one above it are dead letters"
     )

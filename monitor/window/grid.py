@@ -29,9 +29,7 @@ class Grid:
         self._settings = settings
         self._interval = settings.interval_ms
         self._lateness = settings.lateness.ms
-        self._dtype = np.dtype(
-            [("time", "<i8"), ("offset", "<i8"), ("due", "<i8"), ("values", "<f4", (features,))]
-        )
+        self._dtype = np.dtype([("time", "<i8"), ("offset", "<i8"), ("due", "<i8"), ("values", "<f4", (features,))])
         self.columns: tuple[AnyColumn, ...] = ()
         if settings.buffered:
             self.columns = (
@@ -64,7 +62,7 @@ class Grid:
         starts = group_starts(arrivals.slot)
         resets = np.cumsum(arrivals.reset)
         counts = np.diff(np.append(starts, len(arrivals)))
-        epoch = resets - np.repeat(resets[starts] - arrivals.reset[starts], counts)
+        epoch: NDArray[np.int64] = resets - np.repeat(resets[starts] - arrivals.reset[starts], counts)
         parts: list[Rows] = []
         late: list[int] = []
         for number in range(int(epoch.max()) + 1):
@@ -169,7 +167,7 @@ class Grid:
             restart,
         )
 
-    def _cells(  # noqa: PLR0913 - the parts of one step, each named
+    def _cells(
         self,
         table: StreamTable,
         slots: NDArray[np.intp],

@@ -98,11 +98,13 @@ class Ring:
         before[0] = -1
         before[1:] = window[:-1]
         unseen = (flag >= 0) & (flag > np.where(before >= group_first, before, -1))
-        table["restarted"][slots] = (flag[last] >= 0) & (flag[last] > np.where(window[last] >= starts, window[last], -1))
+        table["restarted"][slots] = (flag[last] >= 0) & (
+            flag[last] > np.where(window[last] >= starts, window[last], -1)
+        )
         found: NDArray[np.bool_] = unseen[due]
         return found
 
-    def _gather(  # noqa: PLR0913 - the columns of the rows at hand
+    def _gather(
         self,
         table: StreamTable,
         rows: Rows,
@@ -146,7 +148,7 @@ class Ring:
         return Windows(slot, values, start, rows.end[at], low, high, rows.due[at], missing, restarted)
 
     @staticmethod
-    def _marks(  # noqa: PLR0913 - a gather from two places
+    def _marks(
         column: NDArray[np.int64],
         slot: NDArray[np.int32],
         place: NDArray[np.int64],
@@ -157,7 +159,7 @@ class Ring:
         """Return marks, from the batch where the row is inside it, else from the ring as it was before."""
         return np.where(inside, batch[np.where(inside, source, 0)], column[slot, place])
 
-    def _write(  # noqa: PLR0913 - the columns of the rows at hand
+    def _write(
         self,
         table: StreamTable,
         rows: Rows,

@@ -15,7 +15,9 @@ class WindowSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     length: Annotated[int, Field(ge=1, le=100_000)] = Field(64, description="rows (or cells) in a window")
-    stride: Annotated[int, Field(ge=1, le=100_000)] = Field(8, description="rows (or cells) from one window to the next")
+    stride: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        8, description="rows (or cells) from one window to the next"
+    )
     interval: PositiveDuration | None = Field(
         None, description="width of a cell of the time grid, aligned to the epoch; null: every record is a row"
     )

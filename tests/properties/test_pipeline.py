@@ -77,7 +77,7 @@ def run(pipeline: Pipeline, records: list[Row], sizes: list[int]) -> tuple[list[
                 partition.table.id_of(int(slot)): tuple(
                     partition.table[name][slot].tobytes()
                     for name in ("seen", "active", "count", "line_m", "line_c", "firing", "over_run", "last_figures")
-                    if name in partition.table._arrays  # noqa: SLF001 - the test looks at the state
+                    if name in partition.table._arrays
                 )
                 for slot in partition.table.live()
             },

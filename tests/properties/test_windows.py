@@ -60,7 +60,9 @@ def test_windows_equal_the_reference(
     if by_sensor and window.interval is None:
         by_sensor = False
     if by_sensor:
-        records = [(s, t, [v[0], float("nan")] if i % 2 else [float("nan"), 1.0 * i]) for i, (s, t, v) in enumerate(records)]
+        records = [
+            (s, t, [v[0], float("nan")] if i % 2 else [float("nan"), 1.0 * i]) for i, (s, t, v) in enumerate(records)
+        ]
         records = [(s, t, [0.0, float("nan")] if all(np.isnan(v)) else v) for s, t, v in records]
     record = RecordSettings(max_step=Duration(f"{STEP}ms"), layout="long" if by_sensor else "wide")
     windower = Windower(window, record, FEATURES)
