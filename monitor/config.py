@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.training import TrainSettings
@@ -117,6 +117,22 @@ class Config(BaseSettings):
         """Take nothing but what `load` has merged."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
+
+    def topics(self) -> tuple[str, ...]:
+        """Return the input's topics, as far as they are known before it is opened."""
+        return tuple(getattr(self.source, "topics", ()))
+
+    def secrets(self) -> list[str]:
+        """Return the values that must not show anywhere."""
+        found = []
+        for section in (self.source, *self.sink):
+            for name in type(section).model_fields if section is not None else ():
+                value = getattr(section, name)
+                if isinstance(value, SecretStr):
+                    found.append(value.get_secret_value())
+                elif name.endswith("_file") and isinstance(value, Path) and value.is_file():
+                    found.append(value.read_text(encoding="utf-8", errors="replace").strip())
+        return [text for text in found if text]
 
     def sha256(self, window: WindowSettings) -> str:
         """Return the hash of what decides what is an alert: record, window (as used), threshold, alert."""

@@ -3,6 +3,5 @@
 from monitor.codec.decoder import Decoded, Decoder, Reject
 from monitor.codec.event import AlertData, AlertEvent, EventEncoder
 from monitor.codec.features import features_of
-from monitor.codec.message import Message
 
-__all__ = ["AlertData", "AlertEvent", "Decoded", "Decoder", "EventEncoder", "Message", "Reject", "features_of"]
+__all__ = ["AlertData", "AlertEvent", "Decoded", "Decoder", "EventEncoder", "Reject", "features_of"]

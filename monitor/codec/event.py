@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from monitor.alert import RULE, Alert
-from monitor.codec.message import Message
+from monitor.message import Message
 from monitor.times import to_iso
 
 CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"

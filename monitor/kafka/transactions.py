@@ -18,7 +18,7 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata
 
-from monitor.codec.message import Message
+from monitor.message import Message
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import FENCING, Fenced, connecting, problem
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from monitor.codec import Message
+from monitor.message import Message
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import KafkaProblem
 from monitor.kafka.transactions import TransactionFailed, Transactions

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from monitor.codec.message import Message
+from monitor.message import Message
 from monitor.record import RecordSettings
 
 Key = tuple[str, int]

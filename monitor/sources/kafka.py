@@ -13,12 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 import structlog
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from monitor.codec import Message, features_of
+from monitor.codec import features_of
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.consumer import GroupSettings, Member
 from monitor.kafka.errors import KafkaProblem
 from monitor.kafka.range import Range
 from monitor.kafka.transactions import TransactionFailed, Transactions
+from monitor.message import Message
 from monitor.record import RecordSettings
 from monitor.sources.base import Batch, Key, Rows, Source, SourceError, SourceSettings
 from monitor.times import from_iso

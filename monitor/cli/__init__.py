@@ -1,0 +1,67 @@
+"""The command line: one verb, one file, found by its name.
+
+Data goes to stdout, everything else to stderr. Exit status: 0 done, 1 failed and a retry may help, 2 usage, 70 the
+watchdog ended a hung transaction, 75 fenced by another instance, 78 an operator must act.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+from importlib import import_module
+
+import click
+
+from models.bundle import BundleError
+from monitor import __version__
+from monitor.config import EXIT_CONFIG, ConfigError
+from monitor.http import HttpError
+from monitor.sinks.base import SinkError
+from monitor.sources.base import SourceError
+
+_BROKEN_PIPE = 1
+
+
+class _Verbs(click.Group):
+    """Imports a verb when it is asked for: the daemon does not wait for what only training needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_")
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = import_module(f"monitor.cli.{cmd_name}").command
+        return command
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tidegauge")
+def cli() -> None:
+    """tidegauge: a streaming anomaly monitor for Kafka."""
+
+
+def failure(error: Exception) -> int:
+    """Print what went wrong, one line each, and return the exit status."""
+    for line in str(error).splitlines():
+        click.echo(f"tidegauge: {line}", err=True)
+    if isinstance(error, ConfigError | BundleError):
+        return EXIT_CONFIG
+    return int(getattr(error, "status", 1))
+
+
+def main() -> None:
+    """Run a verb; what a user can cause ends in a line, never in a traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (ConfigError, BundleError, SourceError, SinkError, HttpError) as error:
+        sys.exit(failure(error))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(_BROKEN_PIPE)

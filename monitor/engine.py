@@ -1,0 +1,321 @@
+"""The engine: raw batches in, events and dead letters out.
+
+It puts codec, pipeline and event encoder together for one configuration and one bundle, and knows nothing of where
+batches come from or where events go. The daemon and the backtest both drive this.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from models.bundle import Bundle
+from monitor.alert import Alert
+from monitor.codec import Decoded, Decoder, EventEncoder, Reject
+from monitor.config import Config, ConfigError
+from monitor.duration import Duration
+from monitor.message import Message
+from monitor.pipeline import Output, Partition, Pipeline
+from monitor.record import Records
+from monitor.score import Model
+from monitor.sources.base import Batch, Key, Rows
+from monitor.threshold import Prior
+from monitor.window import WindowSettings
+
+RESIDUAL_QUANTILE = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that could not be used: its bytes as they came, where it was, and why."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    reason: str
+    detail: str
+
+    @property
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The headers of its message."""
+        return [
+            ("source-topic", self.topic.encode()),
+            ("source-partition", str(self.partition).encode()),
+            ("source-offset", str(self.offset).encode()),
+            ("reason", self.reason.encode()),
+            ("detail", self.detail.encode("utf-8", "replace")[:1024]),
+        ]
+
+
+@dataclass(slots=True)
+class Work:
+    """What a poll became.
+
+    Attributes:
+        alerts: events that are to go out, in order.
+        events: the same, encoded.
+        dead_letters: records that could not be used.
+        positions: next offset of each partition.
+        urgent: whether it must be committed before the next poll: something but windows changed.
+        output: what the pipeline says of it.
+        consumed: records by topic.
+        classes: records by class; what is pending is in none yet.
+        reasons: dead letters by reason, also where they go nowhere.
+        unknown: values of unknown features.
+    """
+
+    positions: dict[Key, int]
+    output: Output
+    alerts: list[Alert] = field(default_factory=list)
+    events: list[Message] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+    urgent: bool = False
+    consumed: Counter[str] = field(default_factory=Counter)
+    classes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    unknown: int = 0
+
+
+class Engine:
+    """Runs the pipeline over raw batches.
+
+    Attributes:
+        window: the window settings as used: the bundle's, and what the configuration adds.
+        features: names of the features, in order.
+        pipeline: the pipeline.
+        partitions: what is known of each partition.
+    """
+
+    def __init__(self, config: Config, bundle: Bundle, model: Model, *, keep_scores: bool = False) -> None:
+        """Set up for a bundle.
+
+        Raises:
+            ConfigError: if the configuration contradicts the bundle, or itself.
+        """
+        manifest = bundle.manifest
+        self._config = config
+        self.window = effective_window(config, bundle)
+        self.features = tuple(manifest.features)
+        calibration = manifest.calibration
+        ratio = manifest.window.stride / self.window.stride
+        prior = Prior(
+            calibration.log_mean,
+            calibration.log_variance,
+            [(q, value) for q, value in calibration.quantiles],
+            calibration.windows_per_stream * ratio,
+            calibration.windows_per_day * ratio,
+        )
+        self.pipeline = Pipeline(
+            config.record,
+            self.window,
+            config.threshold,
+            config.alert,
+            model,
+            prior,
+            len(self.features),
+            keep_scores=keep_scores,
+        )
+        try:
+            self._decoder = Decoder(config.record, self.features)
+        except ValueError as error:
+            message = f"record: {error}"
+            raise ConfigError(message) from None
+        self._encoder = EventEncoder(
+            self.features,
+            np.array(manifest.residual(RESIDUAL_QUANTILE)),
+            self.window.length,
+            getattr(config.source, "group_id", None),
+            {"kind": manifest.members[0].kind, "sha256": bundle.sha256},
+            config.sha256(self.window),
+        )
+        self._late_letters = config.dead_letter is not None and config.dead_letter.late
+        self._held: dict[Key, dict[int, tuple[bytes | None, bytes | None]]] = {}
+        self.partitions: dict[Key, Partition] = {}
+
+    def process(self, batches: Sequence[Batch | Rows]) -> Work:
+        """Take what one poll returned: at most one batch a partition."""
+        inputs: list[tuple[Partition, Records]] = []
+        decoded: dict[Key, Decoded] = {}
+        letters: list[DeadLetter] = []
+        positions: dict[Key, int] = {}
+        consumed: Counter[str] = Counter()
+        for batch in batches:
+            if len(batch) == 0:
+                continue
+            key = (batch.topic, batch.partition)
+            partition = self._partition(key)
+            found = self._decode(batch, partition, letters)
+            inputs.append((partition, found.records))
+            decoded[key] = found
+            positions[key] = _last(batch) + 1
+            consumed[batch.topic] += len(batch)
+        before, live = self._counts(inputs), _live(inputs)
+        output = self.pipeline.process(inputs)
+        for key, found in decoded.items():
+            self.partitions[key].counts["filtered"] += found.filtered
+        for letter in letters:
+            self.partitions[letter.topic, letter.partition].counts["dead_lettered"] += 1
+        work = Work(positions, output, alerts=output.alerts, consumed=consumed)
+        work.classes = self._counts(inputs) - before
+        work.unknown = sum(found.unknown for found in decoded.values())
+        letters += self._lost(batches, output)
+        letters.sort(key=lambda letter: (letter.topic, letter.partition, letter.offset))
+        work.reasons.update(letter.reason for letter in letters)
+        work.dead_letters = letters
+        work.events = [self._encoder.encode(alert) for alert in output.alerts]
+        work.urgent = bool(live != _live(inputs) or output.scored or work.events or letters)
+        return work
+
+    def drop(self, keys: Iterable[Key]) -> None:
+        """Forget partitions: they are another member's now, or are read from elsewhere."""
+        for key in keys:
+            self.partitions.pop(key, None)
+            self._held.pop(key, None)
+
+    def pending(self) -> int:
+        """Return how many records wait."""
+        return sum(self.pipeline.pending(partition) for partition in self.partitions.values())
+
+    def streams(self) -> int:
+        """Return how many streams are live."""
+        return sum(partition.table.live_count for partition in self.partitions.values())
+
+    def firing(self) -> int:
+        """Return how many alerts are firing."""
+        return sum(int(np.count_nonzero(p.table["firing"])) for p in self.partitions.values())
+
+    def streams_in_two_partitions(self) -> int:
+        """Return how many stream ids are live in more than one partition of a topic."""
+        seen: dict[str, Counter[bytes]] = {}
+        for (topic, _), partition in self.partitions.items():
+            seen.setdefault(topic, Counter()).update(partition.table.slots.keys())
+        return sum(1 for counter in seen.values() for count in counter.values() if count > 1)
+
+    def _partition(self, key: Key) -> Partition:
+        partition = self.partitions.get(key)
+        if partition is None:
+            partition = self.partitions[key] = self.pipeline.partition(*key)
+        return partition
+
+    def _decode(self, batch: Batch | Rows, partition: Partition, letters: list[DeadLetter]) -> Decoded:
+        """Make records of a batch; what cannot be used is added to `letters`."""
+        if isinstance(batch, Batch):
+            found = self._decoder.decode(batch, partition.table)
+            letters.extend(_letter(batch, reject) for reject in found.rejects)
+            return found
+        slots = self._decoder.place(batch.streams, batch.stream, partition.table)
+        records = Records(slots, batch.time, batch.values, batch.offset)
+        letters.extend(
+            DeadLetter(batch.topic, batch.partition, row.offset, None, row.value, row.reason, row.detail)
+            for row in batch.refused
+        )
+        kept = np.flatnonzero(slots >= 0)
+        whole = len(kept) == len(slots)
+        return Decoded(records if whole else records.take(kept), filtered=len(slots) - len(kept))
+
+    @staticmethod
+    def _counts(inputs: Sequence[tuple[Partition, Records]]) -> Counter[str]:
+        """Return the records of these partitions by class."""
+        return sum((partition.counts for partition, _ in inputs), Counter())
+
+    def _lost(self, batches: Sequence[Batch | Rows], output: Output) -> list[DeadLetter]:
+        """Return the dead letters of records that the codec had found good."""
+        limit = f"the partition has {self._config.record.max_streams} live streams (record.max_streams)"
+        wanted = [("cardinality", limit, output.refused)]
+        if self._late_letters:
+            wanted += [
+                ("late", "the record's time lies before what its stream has used", output.late),
+                ("repeated", "the stream has had a record of this time", output.repeated),
+            ]
+        raw = {(batch.topic, batch.partition): batch for batch in batches}
+        letters = [
+            self._letter_of(raw.get(key), key, offset, reason, detail)
+            for reason, detail, offsets in wanted
+            for key, found in offsets.items()
+            for offset in found
+        ]
+        if self._late_letters:
+            for key, batch in raw.items():
+                self._remember(key, batch)
+        return letters
+
+    def _remember(self, key: Key, batch: Batch | Rows) -> None:
+        """Keep the bytes of records that wait: one may turn out late when another batch comes."""
+        waiting = self.pipeline.waiting(self.partitions[key])
+        held = self._held.get(key, {})
+        if isinstance(batch, Batch):
+            fresh = zip(batch.offsets, batch.keys, batch.values, strict=True)
+            held |= {offset: (raw_key, value) for offset, raw_key, value in fresh if offset in waiting}
+        self._held[key] = {offset: raw for offset, raw in held.items() if offset in waiting}
+
+    def _letter_of(
+        self, batch: Batch | Rows | None, key: Key, offset: int, reason: str, detail: str
+    ) -> DeadLetter:
+        """Return the dead letter of a record that the codec had found good."""
+        raw: tuple[bytes | None, bytes | None] | None = None
+        if isinstance(batch, Batch):
+            place = int(np.searchsorted(np.asarray(batch.offsets), offset))
+            if place < len(batch.offsets) and batch.offsets[place] == offset:
+                raw = (batch.keys[place], batch.values[place])
+        raw = raw or self._held.get(key, {}).get(offset) or (None, None)
+        return DeadLetter(*key, offset, *raw, reason, detail)
+
+
+def _letter(batch: Batch, reject: Reject) -> DeadLetter:
+    i = reject.index
+    return DeadLetter(
+        batch.topic, batch.partition, batch.offsets[i], batch.keys[i], batch.values[i], reject.reason, reject.detail
+    )
+
+
+def _live(inputs: Sequence[tuple[Partition, Records]]) -> int:
+    """Return how many streams are live in these partitions."""
+    return sum(partition.table.live_count for partition, _ in inputs)
+
+
+def _last(batch: Batch | Rows) -> int:
+    """Return the largest offset of a batch that is not empty."""
+    if isinstance(batch, Batch):
+        return batch.offsets[-1]
+    last = int(batch.offset[-1]) if len(batch.offset) else -1
+    return max([last, *(row.offset for row in batch.refused)])
+
+
+def effective_window(config: Config, bundle: Bundle) -> WindowSettings:
+    """Return the window settings: the bundle's, where the configuration does not say otherwise.
+
+    Raises:
+        ConfigError: if they contradict each other in what the model depends on.
+    """
+    shape = bundle.manifest.window
+    given: dict[str, Any] = {name: getattr(config.window, name) for name in config.window.model_fields_set}
+    theirs: dict[str, Any] = {
+        "length": shape.length,
+        "stride": shape.stride,
+        "interval": None if shape.interval is None else Duration(f"{shape.interval}ms"),
+        "aggregate": shape.aggregate,
+        "max_gap": shape.max_gap,
+        "fill": shape.fill,
+        "max_missing": shape.max_missing,
+    }
+    for name in ("length", "interval", "aggregate"):
+        mine = given.get(name, theirs[name])
+        same = mine == theirs[name] or (isinstance(mine, Duration) and mine.ms == shape.interval)
+        if not same:
+            message = (
+                f"window.{name}: found {mine}, but the model in {bundle.path} was trained with {theirs[name]}:"
+                " leave it out, or train a model for it"
+            )
+            raise ConfigError(message)
+    window = WindowSettings(**{**theirs, **given})
+    if config.record.layout == "long" and window.interval is None:
+        message = "record.layout long needs a model that was trained with window.interval"
+        raise ConfigError(message)
+    return window
+

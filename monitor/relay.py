@@ -1,0 +1,100 @@
+"""Relays: sinks that are fed from the alerts topic, beside the transaction.
+
+What has been committed to the alerts topic is the truth. A relay reads it as a consumer group of its own, delivers to
+one sink, and then commits: at least once, whatever the sink or this process does. A sink that does not answer delays
+nobody else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import structlog
+
+from monitor.config import Config
+from monitor.kafka.errors import KafkaProblem
+from monitor.kafka.follower import Follower
+from monitor.message import Message
+from monitor.sinks.base import Sink, SinkError, SinkSettings
+
+log = structlog.get_logger(__name__)
+
+_POLL_SECONDS = 0.5
+_LONGEST_PAUSE = 30.0
+
+
+def relayed(config: Config) -> tuple[list[SinkSettings], list[SinkSettings]]:
+    """Return the sinks that are fed from the alerts topic, and those that get events before the commit."""
+    kafka = config.source is not None and config.source.type == "kafka"
+    topic = any(sink.type == "kafka" for sink in config.sink)
+    if not (kafka and topic):
+        return [], list(config.sink)
+    return [sink for sink in config.sink if sink.type != "kafka"], []
+
+
+class Relay:
+    """Feeds one sink, in a thread of its own, until it is closed."""
+
+    def __init__(self, config: Config, settings: SinkSettings) -> None:
+        """Open the sink, and start.
+
+        Raises:
+            SinkError: if the sink cannot be opened.
+        """
+        self._settings = settings
+        self._sink: Sink = settings.build()
+        self._source = config.source
+        self._topic = next(sink.topic for sink in config.sink if sink.type == "kafka")  # type: ignore[attr-defined] - the Kafka sink's
+        self._group = f"{config.source.group_id}.{settings.type}"  # type: ignore[union-attr] - a Kafka source
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"relay-{settings.type}", daemon=True)
+        self._thread.start()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop after the delivery in hand."""
+        self._ended.set()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        pause = 0.5
+        while not self._ended.is_set():
+            try:
+                self._follow()
+            except (KafkaProblem, SinkError) as error:
+                log.warning("relay_failed", sink=self._settings.type, error=str(error))
+            except Exception as error:  # noqa: BLE001 - a relay must not end while the daemon lives
+                log.exception("relay_failed", sink=self._settings.type, error=type(error).__name__)
+            self._ended.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        self._sink.close()
+
+    def _follow(self) -> None:
+        """Deliver what comes, from where the group stands."""
+        follower = Follower(self._source, self._topic, self._group)  # type: ignore[arg-type] - a Kafka source
+        try:
+            while not self._ended.is_set():
+                events = follower.poll(_POLL_SECONDS)
+                if events and not self._deliver(events):
+                    return
+                if events:
+                    follower.commit()
+                self._sink.tick()
+        finally:
+            follower.close()
+
+    def _deliver(self, events: Sequence[Message]) -> bool:
+        """Deliver until the sink has taken the events; False if this ends first."""
+        pause = 0.5
+        while not self._ended.is_set():
+            try:
+                self._sink.deliver(events)
+            except SinkError as error:
+                log.warning("sink_failed", sink=self._settings.type, error=str(error), permanent=error.permanent)
+                if error.permanent:
+                    return True  # the receiver has understood and refused: the next ones must not wait for ever
+                self._ended.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                return True
+        return False

@@ -1,0 +1,190 @@
+"""The daemon: poll → process → publish and commit, until the input ends or a signal comes.
+
+One thread does all of it. One poll is one transaction; a poll that changed nothing but windows may wait for the commit
+of a later one, because its work is rebuilt from the input. There is never a poll with scored work in hand.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import structlog
+
+from monitor.config import Config
+from monitor.delivery import Delivery
+from monitor.engine import Engine, Work
+from monitor.http import Health
+from monitor.metrics import Metrics
+from monitor.notifier import Notifier
+from monitor.sinks.base import Sink, SinkError
+from monitor.sources.base import Key, Source, SourceError
+
+log = structlog.get_logger(__name__)
+
+_POLL_SECONDS = 0.2
+_STATUS_SECONDS = 5.0
+
+
+class Service:
+    """Runs an engine between a source and its sinks."""
+
+    def __init__(  # noqa: PLR0913 - what a daemon is made of
+        self,
+        config: Config,
+        engine: Engine,
+        source: Source,
+        sinks: Sequence[Sink],
+        metrics: Metrics,
+        health: Health,
+        *,
+        observe: Callable[[Work], None] | None = None,
+    ) -> None:
+        """Set up.
+
+        Args:
+            config: the configuration.
+            engine: what turns records into alerts.
+            source: where records come from.
+            sinks: sinks that get events before positions are stored.
+            metrics: what is counted.
+            health: what the HTTP port says of this loop.
+            observe: called with the work of each poll, after it is committed or set aside for a later commit.
+        """
+        self._engine, self._source, self._metrics, self._health = engine, source, metrics, health
+        self._delivery = Delivery(config, source, sinks, lambda: self._stopping, self._alive)
+        self._observe = observe
+        self._notifier = Notifier()
+        self._interval = getattr(config.source, "commit_interval_ms", 1_000) / 1000
+        self._stopping = False
+        self._ready = False
+        self._waiting: dict[Key, int] = {}  # positions that wait for a commit
+        self._since = 0.0
+        self._status_at = 0.0
+        self._processed = 0
+
+    def stop(self, signum: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
+        """End after what is in hand."""
+        del frame
+        if not self._stopping:
+            log.info("stopping", signal=signal.Signals(signum).name)
+        self._stopping = True
+
+    def run(self) -> int:
+        """Run until the input ends or `stop` is called; return the exit status.
+
+        Raises:
+            SourceError: if the source is of no use any more.
+            SinkError: if a sink cannot take events.
+        """
+        try:
+            while not self._stopping:
+                self._turn()
+                if self._source.exhausted and not self._waiting:
+                    break
+            self._notifier.stopping()
+            self._commit(force=True)
+        finally:
+            self._delivery.close()
+            self._source.close()
+        log.info("stopped", records=self._processed, pending=self._engine.pending())
+        return 0
+
+    def _turn(self) -> None:
+        """One round of the loop."""
+        with self._metrics.timed("poll"):
+            batches = self._source.poll(_POLL_SECONDS)
+        self._forget()
+        if batches:
+            with self._metrics.timed("process"):
+                work = self._engine.process(batches)
+            self._count(work)
+            if not self._waiting:
+                self._since = time.monotonic()
+            self._waiting |= work.positions
+            committed = self._commit([work], force=work.urgent)
+            if committed and self._observe is not None:
+                self._observe(work)
+        else:
+            self._commit(force=self._source.exhausted)
+        self._delivery.tick()
+        self._alive()
+
+    def _forget(self) -> None:
+        """Drop what is known of partitions that are not ours any more, or are read from elsewhere."""
+        lost = self._source.take_lost()
+        if lost:
+            known = lost & set(self._engine.partitions)
+            if known:
+                log.warning("state_dropped", partitions=[f"{topic}-{number}" for topic, number in sorted(known)])
+            self._metrics.unassign(known)
+            self._engine.drop(lost)
+            for key in lost:
+                self._waiting.pop(key, None)
+
+    def _commit(self, works: Sequence[Work] = (), *, force: bool) -> bool:
+        """Commit what waits, if it must be or has waited long enough; return False if it has to be done again."""
+        if not self._waiting or not (force or time.monotonic() - self._since >= self._interval):
+            return True
+        begin = time.perf_counter()
+        done = self._delivery.commit(works, self._waiting)
+        self._metrics.commit_duration_seconds.observe(time.perf_counter() - begin)
+        self._metrics.transactions.labels("committed" if done else "unknown").inc()
+        if done:
+            for work in works:
+                for alert in work.alerts:
+                    self._metrics.alerts_published.labels(alert.status).inc()
+        self._waiting.clear()
+        return done
+
+    def _alive(self) -> None:
+        """Tell the watchdog, the HTTP port and systemd that the loop turns."""
+        self._health.beat()
+        self._notifier.alive()
+        if self._source.ready and not self._ready:
+            self._ready = self._health.ready = True
+            self._health.reason = "ok"
+            self._notifier.ready("consuming")
+            log.info("ready")
+        now = time.monotonic()
+        if now - self._status_at >= _STATUS_SECONDS:
+            self._status_at = now
+            self._report()
+
+    def _report(self) -> None:
+        """Set the gauges, and systemd's status line."""
+        metrics, engine = self._metrics, self._engine
+        lag = self._source.lag()
+        for (topic, partition), records in lag.items():
+            metrics.consumer_lag_records.labels(topic, str(partition)).set(records)
+        metrics.pending_records.set(engine.pending())
+        metrics.streams_active.set(engine.streams())
+        metrics.streams_in_two_partitions.set(engine.streams_in_two_partitions())
+        metrics.alerts_firing.set(engine.firing())
+        if self._ready:
+            self._notifier.status(
+                f"{self._processed} records, {engine.streams()} streams, {engine.firing()} alerts firing,"
+                f" {sum(lag.values())} records behind"
+            )
+
+    def _count(self, work: Work) -> None:
+        """Count what a poll became."""
+        metrics = self._metrics
+        for topic, number in work.consumed.items():
+            self._processed += number
+            metrics.records_consumed.labels(topic).inc(number)
+            metrics.last_record_processed_timestamp_seconds.labels(topic).set_to_current_time()
+        for name, number in work.classes.items():
+            metrics.records.labels(name).inc(number)
+        for reason, number in work.reasons.items():
+            metrics.dead_letters.labels(reason).inc(number)
+        metrics.unknown_features.inc(work.unknown)
+        metrics.windows_scored.inc(work.output.scored)
+        metrics.windows_unscored.inc(work.output.windows - work.output.scored)
+        metrics.clock_resets.inc(work.output.clock_resets)
+        if work.output.scored:
+            metrics.batch_windows.observe(work.output.scored)
+
+
