@@ -86,24 +86,25 @@ def _decisive(leaders: Leaders) -> int:
 
 
 def _follow(leaders: Leaders, value: int, slots: Sequence[int], times: Sequence[int]) -> tuple[int, list[int]]:
-    """Change `leaders` by streams' latest times, none below its former one; return the last value, and all."""
-    least = leaders[-1][0] if len(leaders) == LEADERS else NEVER
+    """Change `leaders` by streams' latest times, none below its former one; return the last value, and all.
+
+    Every record comes through here, so the three leaders are names and not a list while it runs.
+    """
+    (first, a), (second, b), (third, c) = [*leaders, *[(NEVER, -1)] * (LEADERS - len(leaders))]
     found: list[int] = []
     for slot, time in zip(slots, times, strict=True):
-        if time > least:
-            for place, leader in enumerate(leaders):
-                if leader[1] == slot:
-                    if time > leader[0]:
-                        leaders[place] = (time, slot)
-                    break
+        if time > third:
+            if slot == a:
+                first = max(first, time)
+            elif slot == b:
+                second = max(second, time)
             else:
-                if len(leaders) == LEADERS:
-                    leaders[-1] = (time, slot)
-                else:
-                    leaders.append((time, slot))
-            leaders.sort(reverse=True)
-            value = max(value, _decisive(leaders))
-            if len(leaders) == LEADERS:
-                least = leaders[-1][0]
+                third, c = time, slot
+                if third > second:
+                    second, b, third, c = third, c, second, b
+            if second > first:
+                first, a, second, b = second, b, first, a
+            value = max(value, first if third == NEVER else third)
         found.append(value)
+    leaders[:] = [leader for leader in ((first, a), (second, b), (third, c)) if leader[0] != NEVER]
     return value, found
