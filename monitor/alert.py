@@ -133,12 +133,11 @@ class Alerter:
             Column("firing", np.bool_),
             Column("over_run", np.int32),
             Column("under_run", np.int32),
-            Column("run_start", np.int64),  # end of the first window over the line in a row
             Column("scored", np.int64),  # windows scored so far
             Column("opened_scored", np.int64, initial=_UNRESTED),
             Column("opened_end", np.int64, initial=NEVER),
             Column("opened_offset", np.int64),
-            Column("starts_at", np.int64),
+            Column("starts_at", np.int64),  # end of the first window over the line in a row, or of the firing alert
             Column("revision", np.int32),
             Column("critical", np.bool_),
             # The last scored window of a firing stream, for an event that no window causes.
@@ -290,7 +289,7 @@ class _Machine:
             column["over_run"][slot] = 0
             return []
         if column["over_run"][slot] == 0:
-            column["run_start"][slot] = end
+            column["starts_at"][slot] = end
         column["over_run"][slot] += 1
         if column["over_run"][slot] < self._settings.open_after:
             return []
@@ -299,7 +298,6 @@ class _Machine:
         column["opened_scored"][slot] = self._index[i]
         column["opened_end"][slot] = end
         column["opened_offset"][slot] = windows.high[i]
-        column["starts_at"][slot] = column["run_start"][slot]
         anomaly_score = self._scored.score[i] / self._line[i]
         column["critical"][slot] = anomaly_score >= self._settings.severity.critical
         self._remember(slot, i)

@@ -182,9 +182,9 @@ class StreamTable:
         }
 
     def _grow(self) -> None:
-        """Add a block of slots to every column, an eighth of the table at least."""
+        """Add a block of slots to every column, a sixteenth of the table at least."""
         old = self.capacity
-        new = old + max(_BLOCK, old // 8)
+        new = old + max(_BLOCK, old // 16)
         for name, column in self._columns.items():
             array = self._arrays[name]
             array.resize((new, *column.shape), refcheck=False)  # new rows are zero

@@ -316,7 +316,7 @@ class Tracked(Threshold):
             Column("line_n", np.int64),
             Column("line_last", np.int64, initial=NEVER),  # end of the last scored window
             Column("line_span", np.int64),  # ms from the first scored window's end to the last one's
-            Column("line_quiet", np.int32, initial=_QUIET_BEFORE_EVENT),  # windows since one was over the line
+            Column("line_quiet", np.int8, initial=_QUIET_BEFORE_EVENT),  # windows since one was over the line
             Column("line_run", np.int32),  # windows over the line in a row
         )
 
