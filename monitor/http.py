@@ -125,6 +125,8 @@ class HttpServer:
 class _Server(ThreadingHTTPServer):
     """A thread a connection, at most `_CONNECTIONS` of them."""
 
+    request_queue_size = 128  # the base's 5 make clients wait a second for their next try
+
     def __init__(self, settings: HttpSettings, metrics: Metrics, health: Health) -> None:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family = found[0][0]
@@ -229,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
             if not more:
                 break
             if len(head) > _HEAD_LIMIT:
-                self.requestline, self.command, self.request_version = "", "", "HTTP/1.0"
+                self.requestline, self.command = "", ""
                 self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TEXT, b"the request is too large\n")
                 return b""
         self.connection.settimeout(_READ_SECONDS)
@@ -237,6 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
         self.close_connection = True
+        self.request_version = "HTTP/1.0"  # the base answers without a head what it did not understand
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal, TextIO
 
 import msgspec
+import numpy as np
 import structlog
 from pydantic import BaseModel, ConfigDict, Field
 from structlog.typing import EventDict, Processor
@@ -43,6 +44,8 @@ _SECRET_TEXT = re.compile(
 _USER_INFO = re.compile(r"(\w+://)[^/\s]*:[^/\s]*@")
 _LEAST_SECRET: Final = 4  # characters; blanking out every "a" would leave nothing to read
 _REPEATS_KEPT: Final = 1_000
+_DEPTH: Final = 8  # of values in values; one that holds itself has no end
+_BITS: Final = 64
 
 
 class LogSettings(BaseModel):
@@ -143,8 +146,7 @@ class _Stream:
         """Write, if that is possible."""
         with suppress(OSError, ValueError):
             if self._stream is not None:
-                # A name with half a surrogate pair must not cost the line.
-                self._stream.write(text.encode(errors="backslashreplace").decode())
+                self._stream.write(text)
 
     def flush(self) -> None:
         """Flush, if that is possible."""
@@ -218,25 +220,39 @@ class _Redact:
         """Return the event without secrets, and with plain values in place of NumPy's."""
         return {name: self._value(name, value) for name, value in event.items()}
 
-    def _value(self, name: object, value: Any) -> Any:  # noqa: ANN401, PLR0911 - anything may be logged
+    def _value(self, name: object, value: Any, depth: int = 0) -> Any:  # noqa: ANN401, PLR0911 - anything may be logged
         if isinstance(name, str) and _SECRET_NAME.search(name) and value is not None and not isinstance(value, bool):
             return _BLANK
-        if isinstance(value, Mapping):
-            return {str(key): self._value(key, item) for key, item in value.items()}
-        if isinstance(value, list | tuple | set | frozenset):
-            return [self._value(None, item) for item in value]
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, float):
+            return float(value)  # of NumPy's as well
         if isinstance(value, str):
             return self._text(value)
-        if value is None or isinstance(value, bool | int | float):
-            return value
-        if hasattr(value, "tolist"):  # NumPy's scalars and arrays
-            return self._value(None, value.tolist())
-        return self._text(str(value))
+        if isinstance(value, int):
+            return int(value) if value.bit_length() < _BITS else f"{value:#x}"
+        if depth < _DEPTH:
+            if isinstance(value, Mapping):
+                return {str(key): self._value(key, item, depth + 1) for key, item in value.items()}
+            if isinstance(value, list | tuple | set | frozenset):
+                return [self._value(None, item, depth + 1) for item in value]
+            if isinstance(value, np.generic | np.ndarray):
+                return self._value(None, value.tolist(), depth + 1)
+        return self._text(_described(value))
 
     def _text(self, text: str) -> str:
         for secret in self._known:
             text = text.replace(secret, _BLANK)
+        text = text.encode(errors="backslashreplace").decode()  # half a surrogate pair cannot be written
         return _USER_INFO.sub(rf"\1{_BLANK}@", _SECRET_TEXT.sub(_blank, text))
+
+
+def _described(value: object) -> str:
+    """Return an object as text; a logger must not fail where the object does."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - it may raise anything
+        return f"<{type(value).__name__}>"
 
 
 def _blank(found: re.Match[str]) -> str:
@@ -280,7 +296,4 @@ def _printable(_: object, __: str, event: EventDict) -> EventDict:
 def _json(_: object, __: str, event: EventDict) -> str:
     """Return a line of JSON, time, level and name first; NaN is null."""
     ordered = {name: event[name] for name in ("timestamp", "level", "event") if name in event} | {**event}
-    try:
-        return msgspec.json.encode(ordered).decode()
-    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
-        return msgspec.json.encode({name: ascii(value) for name, value in ordered.items()}).decode()
+    return msgspec.json.encode(ordered).decode()

@@ -22,8 +22,8 @@ import msgspec
 import structlog
 from pydantic import Field, field_validator, model_validator
 
-from monitor.codec import Message
 from monitor.duration import Duration, PositiveDuration
+from monitor.message import Message
 from monitor.sinks._http import Http, HttpError
 from monitor.sinks.base import Sink, SinkError, SinkSettings
 

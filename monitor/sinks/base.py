@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from monitor.codec import Message
+from monitor.message import Message
 
 
 class SinkError(Exception):

@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from monitor.codec import Message
+from monitor.message import Message
 from monitor.sinks.base import Sink, SinkError, SinkSettings
 
 STDOUT = "-"

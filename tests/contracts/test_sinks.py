@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from monitor.codec import Message
+from monitor.message import Message
 from monitor.sinks import kinds
 from monitor.sinks.base import Sink, SinkError, SinkSettings
 from tests.monitor.sinks.events import event

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from monitor.codec import Message
+from monitor.message import Message
 
 
 def event(stream: str = "pump-17", revision: int = 0, **data: Any) -> Message:
@@ -22,7 +22,7 @@ def event(stream: str = "pump-17", revision: int = 0, **data: Any) -> Message:
             "alert_id": "0123456789abcdef0123456789abcdef",
             "revision": revision,
             "reason": "recovered" if revision else None,
-            "fingerprint": "6afc445ca90d9d9e",
+            "fingerprint": "3a7ea8065da87d0b",
             "labels": {"alertname": "tidegauge", "stream": stream, "kind": "anomaly"},
             "annotations": {"summary": f"{stream} is unusual"},
             "startsAt": "2024-05-01T10:00:00.000Z",

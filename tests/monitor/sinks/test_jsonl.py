@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from monitor.codec import Message
+from monitor.message import Message
 from monitor.sinks.base import SinkError
 from monitor.sinks.jsonl import Settings
 
 ROOT = str(Path(__file__).parents[3])
 WRITE = """
 import sys
-from monitor.codec import Message
+from monitor.message import Message
 from monitor.sinks.base import SinkError
 from monitor.sinks.jsonl import Settings
 sink = Settings(path=sys.argv[1]).build()
@@ -95,7 +95,7 @@ def test_a_full_disk_is_one_line_and_tears_nothing(tmp_path: Path) -> None:
         text=True,
         cwd=ROOT,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-        preexec_fn=small,  # noqa: PLW1509 - this process has no other thread
+        preexec_fn=small,
     )
     assert found.returncode == 1
     assert found.stderr == f"SinkError False: sink {path}: cannot be written: File too large\n"
