@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a real Kafka for the run, and topics in it."""
+"""Fixtures of all tests: a real Kafka for the run, topics in it, and one tiny trained bundle."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from models.bundle import Bundle
+from models.cells import Cells
+from models.serving import Model
+from models.training import Epoch, train
 from tests.kafka import topics
 from tests.kafka.broker import Broker
 from tests.kafka.place import NoKafkaError
+from tests.models.waves import FEATURES, WINDOW, settings, waves
 
 _missing: list[str] = []
 
@@ -66,3 +71,28 @@ def kcat() -> str:
     if program is None:
         pytest.skip("no kcat")
     return program
+
+
+@pytest.fixture(scope="session")
+def cells() -> Cells:
+    """The recording that `bundle` was trained on."""
+    return waves()
+
+
+@pytest.fixture(scope="session")
+def epochs() -> list[Epoch]:
+    """What the training of `bundle` reported; filled by it."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def bundle(cells: Cells, epochs: list[Epoch], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A trained bundle. Copy it before changing it."""
+    out = tmp_path_factory.mktemp("trained") / "bundle"
+    return train(cells, WINDOW, FEATURES, settings(), out, epochs.append)
+
+
+@pytest.fixture(scope="session")
+def model(bundle: Bundle) -> Model:
+    """The bundle's model."""
+    return Model(bundle)
