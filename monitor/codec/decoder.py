@@ -99,7 +99,7 @@ class Decoder:
             longest = max(map(len, values), default=0)  # type: ignore[arg-type] - None raises, and is dealt with
             if longest > VALUE_LIMIT or layout.extras or self._settings.codec == "msgpack":
                 raise ValueError  # noqa: TRY301 - to the careful way
-            if not all(map(bytes.isascii, values)):  # type: ignore[arg-type] - as above
+            if not b"".join(values).isascii():  # type: ignore[arg-type] - as above
                 for value in values:
                     value.decode()  # type: ignore[union-attr] - as above
             structs: list[Any] = list(map(layout.decode, values))  # type: ignore[arg-type] - as above
@@ -271,7 +271,7 @@ class Decoder:
                     columns[row, number] = value
             return columns
         flat: list[float | None] = []
-        for row in map(layout.values, structs):
+        for row in layout.rows(structs):
             flat.extend(row)
         columns = np.array(flat, np.float64).reshape(len(structs), count)
         if self._settings.codec == "msgpack" and np.isnan(columns).any():
@@ -293,8 +293,10 @@ class Decoder:
         """Reject what is out of range, and return the rest."""
         with np.errstate(over="ignore"):
             values = columns.astype(np.float32)
-        index = np.asarray(where, np.int64)
-        offsets = np.asarray(raw.offsets, np.int64)[index] if len(index) else index
+        everything = len(where) == len(raw.offsets)
+        index = np.arange(len(where)) if everything else np.asarray(where, np.int64)
+        offsets = np.asarray(raw.offsets, np.int64)
+        offsets = offsets if everything else offsets[index]
         tests = [
             (np.isinf(values).any(axis=1), "range", "a number is not finite as float32"),
             (np.isnan(values).all(axis=1), "features", "the record has a value for none of the model's features"),
@@ -305,7 +307,7 @@ class Decoder:
             ),
         ]
         if self._skew:
-            kafka = np.asarray(raw.timestamps, np.int64)[index] if len(index) else index
+            kafka = np.asarray(raw.timestamps, np.int64)[index]
             far = (kafka >= 0) & (np.abs(np.clip(stamps, -(2**61), 2**61) - kafka) > self._skew)
             tests.append((far, "skew", f"the time is farther than {self._settings.max_skew} from Kafka's timestamp"))
         wrong = np.zeros(len(values), np.bool_)

@@ -1,0 +1,246 @@
+"""What the job costs on a real Kafka, beside a raw `poll()` loop; latency; start."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+import numpy as np
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from models.bundle import Bundle
+from models.serving import Model
+from monitor.config import load
+from monitor.engine import Engine
+from monitor.http import Health
+from monitor.metrics import Metrics
+from monitor.service import Service
+from tests.kafka.topics import create_topic, produce
+from tests.performance import job
+from tests.performance.stages import FlatModel
+
+_GROUPS = iter(range(1_000_000))
+
+
+def fill(bootstrap: str, count: int) -> str:
+    """Make the input topic with the job's records, and return its name."""
+    topic = create_topic(bootstrap, partitions=job.PARTITIONS)
+    produce(bootstrap, topic, job.records(count))
+    return topic
+
+
+def raw_poll(bootstrap: str, topic: str, count: int) -> float:
+    """Records a second of a bare loop over kafka-python's `poll()`, from the first record on."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False, max_poll_records=10_000
+    )
+    partitions = [TopicPartition(topic, number) for number in range(job.PARTITIONS)]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning(*partitions)
+    read, begin, first = 0, 0.0, 0
+    while read < count:
+        found = consumer.poll(timeout_ms=500)
+        size = sum(map(len, found.values()))
+        if size and not begin:
+            begin, first = time.perf_counter(), size
+        read += size
+    seconds = time.perf_counter() - begin
+    consumer.close()
+    return (count - first) / seconds
+
+
+def job_rate(bootstrap: str, topic: str, count: int, bundle: Bundle, folder: Path, *, model: bool) -> dict[str, float]:
+    """Records a second of the service in this process, exactly once, from the first record on."""
+    alerts = create_topic(bootstrap, partitions=job.PARTITIONS)
+    path = job.config(
+        f"source: {{type: kafka, bootstrap_servers: ['{bootstrap}'], topics: [{topic}], group_id: p{next(_GROUPS)}}}\n"
+        f"model: {{bundle: {bundle.path}}}\nthreshold: {{q: 0.9999}}\nsink: {{type: kafka, topic: {alerts}}}\n",
+        folder,
+    )
+    config = load(path)
+    engine = Engine(config, bundle, Model(bundle) if model else FlatModel())
+    assert config.source is not None
+    source = config.source.build(config.record, engine.features)
+    seen: list[tuple[float, int]] = []
+    done = 0
+
+    def observe(work: Any) -> None:  # noqa: ANN401 - the work of one poll
+        nonlocal done
+        done += sum(work.consumed.values())
+        seen.append((time.perf_counter(), done))
+        if done >= count:
+            service.stop()
+
+    service = Service(config, engine, source, [], Metrics([topic]), Health(), observe=observe)
+    began = time.process_time()
+    service.run()
+    cpu = time.process_time() - began
+    (start, first), (end, last) = seen[0], seen[-1]
+    return {"records_per_second": (last - first) / (end - start), "cpu_us_per_record": cpu / last * 1e6}
+
+
+def throughput(bootstrap: str, bundle: Bundle, folder: Path, count: int, rounds: int) -> dict[str, Any]:
+    """Interleave raw loop, pipeline without a model, and the whole job; medians and ratios."""
+    topic = fill(bootstrap, count)
+    raw: list[float] = []
+    bare: list[float] = []
+    whole: list[float] = []
+    for _ in range(rounds):
+        raw.append(raw_poll(bootstrap, topic, count))
+        bare.append(job_rate(bootstrap, topic, count, bundle, folder, model=False)["records_per_second"])
+        whole.append(job_rate(bootstrap, topic, count, bundle, folder, model=True)["records_per_second"])
+    return {
+        "raw_poll_records_per_second": median(raw),
+        "without_model_records_per_second": median(bare),
+        "job_records_per_second": median(whole),
+        "without_model_to_raw": median(b / r for b, r in zip(bare, raw, strict=True)),
+        "job_to_raw": median(w / r for w, r in zip(whole, raw, strict=True)),
+        "rounds": {"raw": raw, "without_model": bare, "job": whole},
+    }
+
+
+def latency(bootstrap: str, bundle: Bundle, folder: Path, seconds: float) -> dict[str, float]:
+    """From a record's `send()` to its alert's arrival at a read_committed reader, at 1,000 records a second.
+
+    The floor is the same producer and reader on the same topic with nothing between them.
+    """
+    topic, alerts = (create_topic(bootstrap, partitions=job.PARTITIONS) for _ in range(2))
+    path = job.config(
+        f"source: {{type: kafka, bootstrap_servers: ['{bootstrap}'], topics: [{topic}], group_id: p{next(_GROUPS)}}}\n"
+        f"model: {{bundle: {bundle.path}}}\nthreshold: {{type: static, value: 50.0}}\n"
+        "alert: {open_after: 1, resolve_after: 1, rest: 0}\n"
+        f"sink: {{type: kafka, topic: {alerts}}}\n",
+        folder,
+    )
+    daemon, _ = start(path)
+    sent: dict[tuple[int, int], float] = {}
+    plain: dict[tuple[int, int], float] = {}
+    events: dict[tuple[int, int], float] = {}
+    ended = threading.Event()
+    readers = [
+        threading.Thread(target=_read, args=(bootstrap, topic, plain, ended, False)),
+        threading.Thread(target=_read, args=(bootstrap, alerts, events, ended, True)),
+    ]
+    try:
+        for reader in readers:
+            reader.start()
+        time.sleep(1)
+        _send(bootstrap, topic, sent, seconds)
+        time.sleep(2)
+    finally:
+        ended.set()
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(20)
+        for reader in readers:
+            reader.join()
+    floor = np.array([at - sent[key] for key, at in plain.items() if key in sent]) * 1_000
+    found = np.array([at - sent[key] for key, at in events.items() if key in sent]) * 1_000
+    return {
+        "events": float(len(found)),
+        "p50_ms": float(np.percentile(found, 50)),
+        "p99_ms": float(np.percentile(found, 99)),
+        "floor_p50_ms": float(np.percentile(floor, 50)),
+        "floor_p99_ms": float(np.percentile(floor, 99)),
+    }
+
+
+def _send(bootstrap: str, topic: str, sent: dict[tuple[int, int], float], seconds: float) -> None:
+    """Send 1,000 records a second of 20 streams; each stream spikes once in 128 records."""
+    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=0)
+    normal = msgspec.json.encode({"values": dict.fromkeys(job.NAMES, 0.1)})
+    spike = msgspec.json.encode({"values": dict.fromkeys(job.NAMES, 500.0)})
+    futures = []
+    begin = time.perf_counter()
+    for number in range(int(seconds * 1_000)):
+        wait = begin + number / 1_000 - time.perf_counter()
+        if wait > 0:
+            time.sleep(wait)
+        stream, row = number % 20, number // 20
+        value = spike if (row + 6 * stream) % 128 == 0 else normal
+        at = time.perf_counter()
+        futures.append(
+            (
+                at,
+                producer.send(
+                    topic,
+                    value,
+                    key=b"stream-%d" % stream,
+                    partition=stream % job.PARTITIONS,
+                    timestamp_ms=job.BEGIN_MS + 1_000 * row,
+                ),
+            )
+        )
+    producer.flush()
+    for at, future in futures:
+        found = future.get(10)
+        sent[found.partition, found.offset] = at
+    producer.close()
+
+
+def _read(
+    bootstrap: str, topic: str, found: dict[tuple[int, int], float], ended: threading.Event, events: bool  # noqa: FBT001
+) -> None:
+    """Note when each record (or, for events, the record that caused it) became visible."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False, fetch_max_wait_ms=50
+    )
+    partitions = [TopicPartition(topic, number) for number in range(job.PARTITIONS)]
+    consumer.assign(partitions)
+    consumer.seek_to_beginning(*partitions)
+    while not ended.is_set():
+        batch = consumer.poll(timeout_ms=50)
+        at = time.perf_counter()
+        for records in batch.values():
+            for record in records:
+                if events:
+                    position = msgspec.json.decode(record.value)["data"]["position"]
+                    found.setdefault((position["partition"], position["last_offset"]), at)
+                else:
+                    found[record.partition, record.offset] = at
+    consumer.close()
+
+
+def start(path: Path) -> tuple[subprocess.Popen[bytes], float]:
+    """Start the daemon; return it, and the seconds from exec to READY."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        address = f"{folder}/notify"
+        notify.bind(address)
+        notify.settimeout(60)
+        environment = {**os.environ, "NOTIFY_SOCKET": address}
+        begin = time.perf_counter()
+        daemon = subprocess.Popen(  # noqa: S603 - our own daemon
+            [sys.executable, "-m", "monitor", "run", "--config", str(path)],
+            env=environment,
+            stderr=subprocess.DEVNULL,
+        )
+        while not re.search(rb"READY=1", notify.recv(4_096)):
+            pass
+        return daemon, time.perf_counter() - begin
+
+
+def ready(bootstrap: str, bundle: Bundle, folder: Path, rounds: int) -> dict[str, float]:
+    """Seconds from exec to READY, with an empty topic."""
+    topic, alerts = (create_topic(bootstrap, partitions=job.PARTITIONS) for _ in range(2))
+    found = []
+    for _ in range(rounds):
+        path = job.config(
+            f"source: {{type: kafka, bootstrap_servers: ['{bootstrap}'], topics: [{topic}], group_id: p{next(_GROUPS)}}}\n"
+            f"model: {{bundle: {bundle.path}}}\nsink: {{type: kafka, topic: {alerts}}}\n",
+            folder,
+        )
+        daemon, seconds = start(path)
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(20)
+        found.append(seconds)
+    return {"exec_to_ready_seconds": median(found)}
