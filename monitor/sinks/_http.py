@@ -9,16 +9,24 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 _ANSWER = 300  # characters of a receiver's answer that are worth a log line
-_RETRY = frozenset({408, 425, 429})
+_PASSING = frozenset({408, 425, 429})
+_ABOUT_THE_BODY = frozenset({400, 413, 422})
 
 
 class HttpError(Exception):
-    """A request failed; `permanent` when the receiver understood and refused it."""
+    """A request failed; the message is one line.
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
-        """Say what failed, in one line."""
+    Attributes:
+        passing: True when the same request may succeed in a moment: no answer, or one that asks for patience.
+        refused: True when the receiver does not want this body, whoever sends it. A wrong password or address is
+            neither: it stays until somebody does something, and the body is not to blame.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        """Say what failed; `status` is None where there was no answer."""
         super().__init__(message)
-        self.permanent = permanent
+        self.passing = status is None or status >= 500 or status in _PASSING  # noqa: PLR2004 - the server's own troubles
+        self.refused = status in _ABOUT_THE_BODY
 
 
 class Http:
@@ -68,7 +76,7 @@ class Http:
         if not 200 <= status < 300:  # noqa: PLR2004 - the class of good answers
             line = " ".join(text.split())[:_ANSWER]
             message = f"{url} answered {status}{f': {line}' if line else ''}"
-            raise HttpError(message, permanent=status < 500 and status not in _RETRY)  # noqa: PLR2004
+            raise HttpError(message, status)
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "User-Agent": "tidegauge"}

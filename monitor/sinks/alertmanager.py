@@ -175,18 +175,25 @@ class AlertmanagerSink(Sink):
         self._sent: dict[tuple[tuple[str, str], ...], _Sent] = {}
 
     def deliver(self, events: Sequence[Message]) -> None:
-        """Post all events, in order, trying again for at most `timeout`."""
+        """Post all events, in order, trying again for at most `timeout`.
+
+        Alerts that Alertmanager refuses for what is in them hold up no other: the error comes when the rest is there.
+        """
         alerts = [alert for event in events if (alert := self._alert(event)) is not None]
         deadline = time.monotonic() + self._timeout
+        refused: SinkError | None = None
         for start in range(0, len(alerts), _CHUNK):
             chunk = alerts[start : start + _CHUNK]
-            self._post_until(chunk, deadline)
-            now = self._clock()
-            for alert in chunk:
-                until = now + RESOLVED_FOR if "endsAt" in alert else None
-                # By labels, not by id: a stream's next alert takes the place of its last one at Alertmanager too, and
-                # re-sending the resolved one would resolve the new.
-                self._sent[tuple(sorted(alert["labels"].items()))] = _Sent(alert, now + self._interval, until)
+            try:
+                self._post_until(chunk, deadline)
+            except SinkError as error:
+                if not error.permanent:
+                    raise
+                refused = (self._post_each(chunk, deadline) if len(chunk) > 1 else error) or refused
+            else:
+                self._remember(chunk)
+        if refused is not None:
+            raise refused
 
     def tick(self) -> None:
         """Send again what is due; a failure is logged, and tried again ten seconds later."""
@@ -196,10 +203,8 @@ class AlertmanagerSink(Sink):
         due = [sent for sent in self._sent.values() if sent.due <= now][:_CHUNK]
         if not due:
             return
-        try:
-            self._post([sent.alert for sent in due], min(self._timeout, _TICK_TIMEOUT))
-        except SinkError as error:
-            log.warning("alert_resend_failed", sink="alertmanager", alerts=len(due), error=str(error))
+        if errors := self._post([sent.alert for sent in due], min(self._timeout, _TICK_TIMEOUT)):
+            log.warning("alert_resend_failed", sink="alertmanager", alerts=len(due), error=str(_failed(errors)))
             # All of them, or the next tick would wait for the next chunk.
             for sent in self._sent.values():
                 sent.due = max(sent.due, now + min(self._interval, _AFTER_FAILURE))
@@ -235,30 +240,49 @@ class AlertmanagerSink(Sink):
             alert["endsAt"] = data.endsAt or data.startsAt
         return alert
 
+    def _remember(self, alerts: list[dict[str, Any]]) -> None:
+        """Note what is to be sent again."""
+        now = self._clock()
+        for alert in alerts:
+            until = now + RESOLVED_FOR if "endsAt" in alert else None
+            # By labels, not by id: a stream's next alert takes the place of its last one at Alertmanager too, and
+            # re-sending the resolved one would resolve the new.
+            self._sent[tuple(sorted(alert["labels"].items()))] = _Sent(alert, now + self._interval, until)
+
+    def _post_each(self, alerts: list[dict[str, Any]], deadline: float) -> SinkError | None:
+        """Post one after the other, and return the error of one that was refused.
+
+        Raises:
+            SinkError: if something else went wrong.
+        """
+        refused: SinkError | None = None
+        for alert in alerts:
+            try:
+                self._post_until([alert], deadline)
+            except SinkError as error:
+                if not error.permanent:
+                    raise
+                refused = error
+            else:
+                self._remember([alert])
+        return refused
+
     def _post_until(self, alerts: list[dict[str, Any]], deadline: float) -> None:
         """Post, and try again until `deadline` (monotonic seconds).
 
         Raises:
-            SinkError: if no Alertmanager took them; at once if that is for good.
+            SinkError: if no Alertmanager took them; at once if waiting does not help, permanent if they are refused.
         """
         pause = _FIRST_PAUSE
-        while True:
-            try:
-                self._post(alerts, max(deadline - time.monotonic(), _FIRST_PAUSE))
-            except SinkError as error:
-                if error.permanent or time.monotonic() + pause >= deadline:
-                    raise
-            else:
-                return
+        while errors := self._post(alerts, max(deadline - time.monotonic(), _FIRST_PAUSE)):
+            passing = any(error.passing for error in errors)
+            if not passing or time.monotonic() + pause >= deadline:
+                raise _failed(errors)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _post(self, alerts: list[dict[str, Any]], timeout: float) -> None:
-        """Post once to each Alertmanager, within `timeout` seconds altogether.
-
-        Raises:
-            SinkError: if none of them took it.
-        """
+    def _post(self, alerts: list[dict[str, Any]], timeout: float) -> list[HttpError]:
+        """Post once to each Alertmanager, within `timeout` seconds altogether; return errors if none took them."""
         body = msgspec.json.encode(alerts)
         errors: list[HttpError] = []
         for url in self._urls:
@@ -267,7 +291,13 @@ class AlertmanagerSink(Sink):
             except HttpError as error:
                 errors.append(error)
         if len(errors) == len(self._urls):
-            message = f"sink alertmanager: {'; '.join(map(str, errors))}"
-            raise SinkError(message, permanent=all(error.permanent for error in errors))
+            return errors
         for failure in errors:
             log.warning("alertmanager_failed", sink="alertmanager", error=str(failure))
+        return []
+
+
+def _failed(errors: Sequence[HttpError]) -> SinkError:
+    """Return the one line for what all Alertmanagers said."""
+    message = f"sink alertmanager: {'; '.join(map(str, errors))}"
+    return SinkError(message, permanent=all(error.refused for error in errors))

@@ -14,8 +14,9 @@ class SinkError(Exception):
     """Events could not be delivered; the message names the sink and what to do, in one line.
 
     Attributes:
-        permanent: True when the same events will fail again, however often they are delivered (the receiver has
-            understood and refused them); False when a retry may help.
+        permanent: True when it is the events that the receiver refuses: they will fail again, however often they are
+            delivered, and all others of the same delivery have arrived. False when a retry may help, maybe after
+            somebody has put something right.
     """
 
     def __init__(self, message: str, *, permanent: bool = False) -> None:

@@ -58,6 +58,7 @@ class StdoutSink(Sink):
         try:
             sys.stdout.buffer.write(_lines(events))
             sys.stdout.flush()
+            self._sync()
         except BrokenPipeError as error:
             self._silence()
             message = "sink -: nobody reads standard output any longer (broken pipe): start the reader again, too"
@@ -67,6 +68,16 @@ class StdoutSink(Sink):
         except (AttributeError, ValueError) as error:  # None, or closed
             message = "sink -: standard output is closed: name a file"
             raise SinkError(message, permanent=True) from error
+
+    @staticmethod
+    def _sync() -> None:
+        """Bring to disk what is redirected into a file."""
+        try:
+            descriptor = sys.stdout.fileno()
+        except (OSError, ValueError):
+            return  # something that only looks like a file
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fsync(descriptor)
 
     @staticmethod
     def _silence() -> None:
