@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
     AnySource = SourceSettings
     AnySink = SinkSettings
 else:
-    AnySource = Annotated[Union[tuple(sources.kinds().values())], Field(discriminator="type")]
-    AnySink = Annotated[Union[tuple(sinks.kinds().values())], Field(discriminator="type")]
+    AnySource = Annotated[reduce(or_, sources.kinds().values()), Field(discriminator="type")]
+    AnySink = Annotated[reduce(or_, sinks.kinds().values()), Field(discriminator="type")]
 
 
 class ConfigError(Exception):
@@ -57,7 +59,7 @@ class DeadLetterSettings(BaseModel):
     type: Literal["kafka", "jsonl"] | None = Field(None, description="kafka or jsonl; left out: as the source")
     topic: str | None = Field(None, min_length=1, description="topic of the dead letters (kafka)")
     path: str | None = Field(None, min_length=1, description="file of the dead letters (jsonl)")
-    late: bool = Field(False, description="whether late and repeated records are dead letters too")
+    late: bool = Field(default=False, description="whether late and repeated records are dead letters too")
 
 
 class Config(BaseSettings):
@@ -185,7 +187,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(message)
     for section in (found.get("source"), *_listed(found.get("sink"))):
         if isinstance(section, dict) and "sasl_plain_password" in section:
-            message = f"{path}: source.sasl_plain_password: a password does not belong here: use sasl_plain_password_file"
+            message = (
+                f"{path}: source.sasl_plain_password: a password does not belong here: use sasl_plain_password_file"
+            )
             raise ConfigError(message)
     return found
 

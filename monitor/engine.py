@@ -254,9 +254,7 @@ class Engine:
             held |= {offset: (raw_key, value) for offset, raw_key, value in fresh if offset in waiting}
         self._held[key] = {offset: raw for offset, raw in held.items() if offset in waiting}
 
-    def _letter_of(
-        self, batch: Batch | Rows | None, key: Key, offset: int, reason: str, detail: str
-    ) -> DeadLetter:
+    def _letter_of(self, batch: Batch | Rows | None, key: Key, offset: int, reason: str, detail: str) -> DeadLetter:
         """Return the dead letter of a record that the codec had found good."""
         raw: tuple[bytes | None, bytes | None] | None = None
         if isinstance(batch, Batch):
@@ -318,4 +316,3 @@ def effective_window(config: Config, bundle: Bundle) -> WindowSettings:
         message = "record.layout long needs a model that was trained with window.interval"
         raise ConfigError(message)
     return window
-

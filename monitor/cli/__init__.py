@@ -13,6 +13,7 @@ from importlib import import_module
 import click
 
 from models.bundle import BundleError
+from models.cells import TrainingError
 from monitor import __version__
 from monitor.config import EXIT_CONFIG, ConfigError
 from monitor.http import HttpError
@@ -60,7 +61,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (ConfigError, BundleError, SourceError, SinkError, HttpError) as error:
+    except (ConfigError, BundleError, TrainingError, SourceError, SinkError, HttpError) as error:
         sys.exit(failure(error))
     except BrokenPipeError:
         sys.stderr.close()

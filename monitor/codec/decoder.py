@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 import numpy as np
@@ -56,6 +56,14 @@ class Reject:
     detail: str
 
 
+class _Unusable(Exception):  # noqa: N818 - it says what a record is
+    """A record that cannot be used, and why."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail
+
+
 @dataclass(slots=True)
 class Decoded:
     """What a batch was decoded into.
@@ -92,24 +100,14 @@ class Decoder:
     def decode(self, raw: Raw, table: StreamTable) -> Decoded:
         """Decode a batch; new streams get a slot in `table`, which the pipeline makes live or takes back."""
         rejects: list[Reject] = []
+        structs = self._whole(raw.values)
+        where: Sequence[int] = range(len(raw.values))
+        unknown = 0
+        if structs is None:
+            structs, where, unknown = self._carefully(raw.values, rejects)
         layout = self._layout
-        values = raw.values
-        try:
-            # The whole batch in one go, as nearly every batch can be.
-            longest = max(map(len, values), default=0)  # type: ignore[arg-type] - None raises, and is dealt with
-            if longest > VALUE_LIMIT or layout.extras or self._settings.codec == "msgpack":
-                raise ValueError  # noqa: TRY301 - to the careful way
-            if not b"".join(values).isascii():  # type: ignore[arg-type] - as above
-                for value in values:
-                    value.decode()  # type: ignore[union-attr] - as above
-            structs: list[Any] = list(map(layout.decode, values))  # type: ignore[arg-type] - as above
-            where: Sequence[int] = range(len(values))
-            unknown = 0
-        except (TypeError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
-            structs, where, unknown = self._carefully(values, rejects)
-            layout = self._layout
         slots, stamps, where, structs, filtered = self._place(raw, layout, structs, where, rejects, table)
-        columns = self._values(layout, structs, where, rejects)
+        columns = self._values(layout, structs)
         records = self._checked(raw, slots, stamps, columns, where, rejects)
         rejects.sort(key=lambda reject: reject.index)
         return Decoded(records, rejects, filtered, unknown)
@@ -117,54 +115,74 @@ class Decoder:
     def place(self, streams: Sequence[str], stream: NDArray[np.int32], table: StreamTable) -> NDArray[np.int32]:
         """Return the slot of each row of a recording in columns, -1 where its stream is not selected."""
         slots = [self._slot(name.encode(), table) for name in streams]
-        return np.array(slots, np.int32)[stream] if len(slots) else np.zeros(0, np.int32)
+        return np.array(slots, np.int32)[stream] if slots else np.zeros(0, np.int32)
 
-    def _carefully(
-        self, values: Sequence[bytes | None], rejects: list[Reject]
-    ) -> tuple[list[Any], list[int], int]:
+    def _whole(self, values: Sequence[bytes | None]) -> list[Any] | None:
+        """Parse a whole batch in one go, as nearly every batch can be; None if a record needs a closer look."""
+        if self._layout.extras or self._settings.codec != "json":
+            return None
+        try:
+            whole = cast("Sequence[bytes]", values)  # a null among them is a TypeError
+            if max(map(len, whole), default=0) > VALUE_LIMIT:
+                return None
+            if not b"".join(whole).isascii():
+                for value in whole:
+                    value.decode()
+            return list(map(self._layout.decode, whole))
+        except (TypeError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
+            return None
+
+    def _carefully(self, values: Sequence[bytes | None], rejects: list[Reject]) -> tuple[list[Any], list[int], int]:
         """Parse record by record; return structs, their indices, and how many unknown features they have."""
         structs: list[Any] = []
         where: list[int] = []
+        good: list[bytes] = []
         unknown = 0
         for index, value in enumerate(values):
-            parsed = self._parse(index, value)
-            if isinstance(parsed, Reject):
-                rejects.append(parsed)
-            else:
-                structs.append(parsed[0])
-                where.append(index)
-                unknown += parsed[1].unknown(parsed[0])
+            try:
+                struct = self._parse(self._readable(value))
+            except _Unusable as wrong:
+                rejects.append(Reject(index, wrong.reason, wrong.detail))
+                continue
+            structs.append(struct)
+            where.append(index)
+            good.append(value or b"")
+            unknown += self._layout.unknown(struct)
         # Structs that were parsed before a field was met for the first time are of an older type: all to the newest.
         if any(type(struct) is not type(structs[-1]) for struct in structs):
-            structs = [self._layout.decode(values[index]) for index in where]  # type: ignore[arg-type] - not None
+            structs = list(map(self._layout.decode, good))
         return structs, where, unknown
 
-    def _parse(self, index: int, value: bytes | None) -> Reject | tuple[Any, Layout]:
-        """Parse one record."""
+    def _readable(self, value: bytes | None) -> bytes:
+        """Return a value that can be parsed."""
         if value is None:
-            return Reject(index, "null", "the record has no value")
+            raise _Unusable(reason="null", detail="the record has no value")
         if len(value) > VALUE_LIMIT:
-            return Reject(index, "size", f"the value is longer than {VALUE_LIMIT} bytes")
+            raise _Unusable(reason="size", detail=f"the value is longer than {VALUE_LIMIT} bytes")
         if self._settings.codec == "json" and not value.isascii():
             try:
                 value.decode()
             except UnicodeDecodeError as error:
-                return Reject(index, "encoding", str(error))
+                raise _Unusable(reason="encoding", detail=str(error)) from None
+        return value
+
+    def _parse(self, value: bytes) -> Any:  # noqa: ANN401 - a struct of a type that is made at run time
+        """Parse one record; a field that was never met before is learned, so that the next ones pass."""
         while True:
             try:
-                return self._layout.decode(value), self._layout
+                return self._layout.decode(value)
             except msgspec.ValidationError as error:
                 name = unknown_field(error)
                 if name is None or name in self._layout.extras or len(self._layout.extras) >= MOST_EXTRAS:
                     reason = "range" if "out of range" in str(error) else "shape"
-                    return Reject(index, reason, str(error))
+                    raise _Unusable(reason=reason, detail=str(error)) from None
                 self._layout = Layout(self._settings, self._features, (*self._layout.extras, name))
-            except msgspec.DecodeError as error:
-                return Reject(index, "syntax", str(error))
             except UnicodeDecodeError as error:
-                return Reject(index, "encoding", str(error))
+                raise _Unusable(reason="encoding", detail=str(error)) from None
+            except msgspec.DecodeError as error:
+                raise _Unusable(reason="syntax", detail=str(error)) from None
             except RecursionError:
-                return Reject(index, "syntax", "nested too deeply")
+                raise _Unusable(reason="syntax", detail="nested too deeply") from None
 
     def _slot(self, stream: bytes, table: StreamTable) -> int:
         """Return the slot of a stream with a good id, -1 if it is not selected."""
@@ -182,7 +200,7 @@ class Decoder:
         self._filtered.add(stream)
         return -1
 
-    def _place(  # noqa: PLR0913 - the columns of a batch
+    def _place(
         self,
         raw: Raw,
         layout: Layout,
@@ -200,7 +218,7 @@ class Decoder:
                 key if name is None else str(name).encode("utf-8", "surrogatepass")
                 for key, name in zip(keys, names, strict=True)
             ]
-        found: list[int | None] = list(map(table.slots.get, keys))  # type: ignore[arg-type] - None is no key of it
+        found: list[int | None] = list(map(table.slots.get, cast("Sequence[bytes]", keys)))  # None is no key of it
         refused = 0
         if None in found:
             for place, slot in enumerate(found):
@@ -228,7 +246,9 @@ class Decoder:
             return np.asarray(timestamps if everything else [timestamps[index] for index in where], np.int64)
         if absent == 0 and set(map(type, found)) == {int} and max(found) < 1 << 62 and min(found) > -(1 << 62):
             numbers = np.array(found, np.int64)
-            return numbers if self._settings.time_unit == "ms" else times.from_integers(numbers, self._settings.time_unit)
+            return (
+                numbers if self._settings.time_unit == "ms" else times.from_integers(numbers, self._settings.time_unit)
+            )
         return np.array(
             [timestamps[where[i]] if time is None else self._time(time) for i, time in enumerate(found)], np.int64
         )
@@ -257,9 +277,7 @@ class Decoder:
             return time if unit == "ms" else int(times.from_integers(np.array([time], np.int64), unit)[0])
         return int(times.from_floats(np.array([time], np.float64), unit)[0])
 
-    def _values(
-        self, layout: Layout, structs: list[Any], where: Sequence[int], rejects: list[Reject]
-    ) -> NDArray[np.float64]:
+    def _values(self, layout: Layout, structs: list[Any]) -> NDArray[np.float64]:
         """Return the features' values, `(n, F)` float64, NaN = missing."""
         count = len(self._features)
         if layout.sensor is not None:
@@ -271,8 +289,8 @@ class Decoder:
                     columns[row, number] = value
             return columns
         flat: list[float | None] = []
-        for row in layout.rows(structs):
-            flat.extend(row)
+        for numbers in layout.rows(structs):
+            flat.extend(numbers)
         columns = np.array(flat, np.float64).reshape(len(structs), count)
         if self._settings.codec == "msgpack" and np.isnan(columns).any():
             # MessagePack can say NaN, which is no value; only nil means missing.
@@ -281,7 +299,7 @@ class Decoder:
                     columns[row] = np.inf
         return columns
 
-    def _checked(  # noqa: PLR0913 - the columns of a batch
+    def _checked(
         self,
         raw: Raw,
         slots: NDArray[np.int32],

@@ -68,7 +68,9 @@ class AlertData(_Part):
     alert_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] = Field(description="the same for all events of an alert")
     revision: Annotated[int, Field(ge=0)] = Field(description="0 for firing, one more for each later event")
     reason: Literal["recovered", "expired", "model_changed"] | None = Field(description="why it resolved")
-    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] = Field(description="Alertmanager's hash of the labels")
+    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] = Field(
+        description="Alertmanager's hash of the labels"
+    )
     labels: dict[str, str]
     annotations: dict[str, str]
     startsAt: Time = Field(description="end of the first window over the line")  # noqa: N815 - Alertmanager's name
@@ -116,7 +118,7 @@ def _short(number: float | np.floating[Any]) -> float:
 class EventEncoder:
     """Writes events for one model and one configuration."""
 
-    def __init__(  # noqa: PLR0913 - what an event says beside the alert
+    def __init__(
         self,
         features: Sequence[str],
         residuals: NDArray[np.float64],

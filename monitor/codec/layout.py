@@ -46,17 +46,20 @@ class Layout:
         stream = _place(tree, settings.stream, (str | int | None, None))
         time = _place(tree, settings.time, (str | int | float | None, None))
         self.sensor: Callable[[Any], Any] | None = None
+        self.values: Callable[[Any], Any]
+        parent: tuple[str, ...] = ()
+        where: tuple[str, ...] | None
         if settings.layout == "long":
             self.sensor = attrgetter(_place(tree, settings.sensor, (str | None, None)))
             self.values = attrgetter(_place(tree, settings.value, (float | None, None)))
-            where, parent = None, ()
+            where = None
         else:
             paths = [(*settings.values.split("."), name) if settings.values else (name,) for name in features]
             places = [_place(tree, path, (float | None, None)) for path in paths]
             parent = tuple(settings.values.split(".")) if settings.values else ()
             for name in self.extras:
                 _place(tree, (*parent, name), (msgspec.Raw, msgspec.Raw()))
-            getter = attrgetter(*places)
+            getter: Callable[[Any], Any] = attrgetter(*places)
             self.values = getter if len(places) > 1 else lambda struct: (getter(struct),)
             where = parent if strict else None
         self.stream, self.time = attrgetter(stream), attrgetter(time)
@@ -83,7 +86,7 @@ class Layout:
 
     def unknown(self, struct: Any) -> int:  # noqa: ANN401 - a type that is made at run time
         """Return how many unknown features a record has."""
-        return sum(1 for value in self._extra_values if len(bytes(value(struct))))
+        return sum(1 for value in self._extra_values if bytes(value(struct)))
 
 
 def unknown_field(error: msgspec.ValidationError) -> str | None:

@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,24 @@ ON_KAFKA = {"throughput", "latency", "ready"}
 
 def main() -> None:
     """Run the cases."""
+    arguments = _arguments()
+    found: dict[str, Any] = {"machine": _machine()}
+    with tempfile.TemporaryDirectory() as name:
+        for case, figures in _run(arguments, Path(name)):
+            sys.stderr.write(f"{case}: done\n")
+            found[case] = figures
+    if arguments.json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+        return
+    for case, figures in found.items():
+        for key, value in figures.items():
+            if not isinstance(value, dict):
+                text = f"{value:,.3f}" if isinstance(value, float) else value
+                sys.stdout.write(f"{case:12} {key:40} {text}\n")
+
+
+def _arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.performance", description="Benchmarks of tidegauge.")
     parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)}; all if none is named")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -39,48 +58,41 @@ def main() -> None:
     unknown = set(arguments.cases) - set(CASES)
     if unknown:
         parser.error(f"no such case: {', '.join(sorted(unknown))}")
-    wanted = arguments.cases or list(CASES)
-    found: dict[str, Any] = {"machine": _machine()}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if "codec" in wanted:
-            found["codec"] = _said("codec", stages.codec())
-        if "core" in wanted:
-            found["core"] = _said("core", stages.core())
-        if "memory" in wanted:
-            found["memory"] = _said("memory", stages.memory(arguments.streams))
-        bundle = job.bundle(folder) if {"model", *ON_KAFKA} & set(wanted) else None
-        if "model" in wanted and bundle is not None:
-            found["model"] = _said("model", stages.model(bundle))
-        if bundle is not None and ON_KAFKA & set(wanted):
-            with Broker() as broker:
-                bootstrap = broker.bootstrap
-                if "throughput" in wanted:
-                    figures = cluster.throughput(bootstrap, bundle, folder, arguments.records, arguments.rounds)
-                    found["throughput"] = _said("throughput", figures)
-                if "latency" in wanted:
-                    found["latency"] = _said("latency", cluster.latency(bootstrap, bundle, folder, arguments.seconds))
-                if "ready" in wanted:
-                    found["ready"] = _said("ready", cluster.ready(bootstrap, bundle, folder, arguments.rounds))
-    if arguments.json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+    arguments.cases = arguments.cases or list(CASES)
+    return arguments
+
+
+def _run(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each case that is wanted with its figures."""
+    wanted = arguments.cases
+    alone: dict[str, Callable[[], dict[str, Any]]] = {
+        "codec": stages.codec,
+        "core": stages.core,
+        "memory": lambda: stages.memory(arguments.streams),
+        "model": lambda: stages.model(job.bundle(folder)),
+    }
+    for case in wanted:
+        if case in alone:
+            yield case, alone[case]()
+    if not ON_KAFKA & set(wanted):
         return
-    for case, figures in found.items():
-        for key, value in figures.items():
-            if not isinstance(value, dict):
-                text = f"{value:,.3f}" if isinstance(value, float) else value
-                sys.stdout.write(f"{case:12} {key:40} {text}\n")
-
-
-def _said(case: str, figures: dict[str, Any]) -> dict[str, Any]:
-    sys.stderr.write(f"{case}: done\n")
-    return figures
+    bundle = job.bundle(folder)
+    with Broker() as broker:
+        at = broker.bootstrap
+        on_kafka: dict[str, Callable[[], dict[str, Any]]] = {
+            "throughput": lambda: cluster.throughput(at, bundle, folder, arguments.records, arguments.rounds),
+            "latency": lambda: cluster.latency(at, bundle, folder, arguments.seconds),
+            "ready": lambda: cluster.ready(at, bundle, folder, arguments.rounds),
+        }
+        for case in wanted:
+            if case in on_kafka:
+                yield case, on_kafka[case]()
 
 
 def _machine() -> dict[str, str]:
     """Return what the figures belong to."""
-    commit = subprocess.run(  # noqa: S603 - fixed words
-        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - whichever git there is
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
         capture_output=True,
         text=True,
         check=False,

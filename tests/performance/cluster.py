@@ -33,6 +33,12 @@ from tests.performance.stages import FlatModel
 _GROUPS = iter(range(1_000_000))
 
 
+def _source(bootstrap: str, topic: str) -> str:
+    """Return a line of configuration: the topic, read by a new group."""
+    where = f"bootstrap_servers: ['{bootstrap}'], topics: [{topic}], group_id: p{next(_GROUPS)}"
+    return f"source: {{type: kafka, {where}}}\n"
+
+
 def fill(bootstrap: str, count: int) -> str:
     """Make the input topic with the job's records, and return its name."""
     topic = create_topic(bootstrap, partitions=job.PARTITIONS)
@@ -64,7 +70,7 @@ def job_rate(bootstrap: str, topic: str, count: int, bundle: Bundle, folder: Pat
     """Records a second of the service in this process, exactly once, from the first record on."""
     alerts = create_topic(bootstrap, partitions=job.PARTITIONS)
     path = job.config(
-        f"source: {{type: kafka, bootstrap_servers: ['{bootstrap}'], topics: [{topic}], group_id: p{next(_GROUPS)}}}\n"
+        f"{_source(bootstrap, topic)}"
         f"model: {{bundle: {bundle.path}}}\nthreshold: {{q: 0.9999}}\nsink: {{type: kafka, topic: {alerts}}}\n",
         folder,
     )
@@ -75,7 +81,7 @@ def job_rate(bootstrap: str, topic: str, count: int, bundle: Bundle, folder: Pat
     seen: list[tuple[float, int]] = []
     done = 0
 
-    def observe(work: Any) -> None:  # noqa: ANN401 - the work of one poll
+    def observe(work: Any) -> None:
         nonlocal done
         done += sum(work.consumed.values())
         seen.append((time.perf_counter(), done))
@@ -117,7 +123,7 @@ def latency(bootstrap: str, bundle: Bundle, folder: Path, seconds: float) -> dic
     """
     topic, alerts = (create_topic(bootstrap, partitions=job.PARTITIONS) for _ in range(2))
     path = job.config(
-        f"source: {{type: kafka, bootstrap_servers: ['{bootstrap}'], topics: [{topic}], group_id: p{next(_GROUPS)}}}\n"
+        f"{_source(bootstrap, topic)}"
         f"model: {{bundle: {bundle.path}}}\nthreshold: {{type: static, value: 50.0}}\n"
         "alert: {open_after: 1, resolve_after: 1, rest: 0}\n"
         f"sink: {{type: kafka, topic: {alerts}}}\n",
@@ -189,7 +195,11 @@ def _send(bootstrap: str, topic: str, sent: dict[tuple[int, int], float], second
 
 
 def _read(
-    bootstrap: str, topic: str, found: dict[tuple[int, int], float], ended: threading.Event, events: bool  # noqa: FBT001
+    bootstrap: str,
+    topic: str,
+    found: dict[tuple[int, int], float],
+    ended: threading.Event,
+    events: bool,
 ) -> None:
     """Note when each record (or, for events, the record that caused it) became visible."""
     consumer = KafkaConsumer(
@@ -219,7 +229,7 @@ def start(path: Path) -> tuple[subprocess.Popen[bytes], float]:
         notify.settimeout(60)
         environment = {**os.environ, "NOTIFY_SOCKET": address}
         begin = time.perf_counter()
-        daemon = subprocess.Popen(  # noqa: S603 - our own daemon
+        daemon = subprocess.Popen(
             [sys.executable, "-m", "monitor", "run", "--config", str(path)],
             env=environment,
             stderr=subprocess.DEVNULL,
@@ -235,8 +245,7 @@ def ready(bootstrap: str, bundle: Bundle, folder: Path, rounds: int) -> dict[str
     found = []
     for _ in range(rounds):
         path = job.config(
-            f"source: {{type: kafka, bootstrap_servers: ['{bootstrap}'], topics: [{topic}], group_id: p{next(_GROUPS)}}}\n"
-            f"model: {{bundle: {bundle.path}}}\nsink: {{type: kafka, topic: {alerts}}}\n",
+            f"{_source(bootstrap, topic)}model: {{bundle: {bundle.path}}}\nsink: {{type: kafka, topic: {alerts}}}\n",
             folder,
         )
         daemon, seconds = start(path)

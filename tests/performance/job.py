@@ -88,5 +88,3 @@ def config(text: str, folder: Path) -> Path:
     path = folder / "config.yaml"
     path.write_text(text, encoding="utf-8")
     return path
-
-

@@ -39,7 +39,7 @@ class Flat:
 class FlatModel:
     """Finds nothing, at no cost: what is left is the core."""
 
-    def score(self, windows: Any) -> Flat:  # noqa: ANN401 - arrays
+    def score(self, windows: Any) -> Flat:
         """Return low scores."""
         count = len(windows)
         return Flat(np.full(count, 0.01, np.float32), np.zeros((count, windows.shape[2]), np.float32), windows)
@@ -48,7 +48,7 @@ class FlatModel:
 PRIOR = Prior(-3.0, 1.0, [(0.5, 0.05), (0.99, 0.5), (0.9999, 2.0)], 1_000, 10_800)
 
 
-def _best(run: Callable[[], None], rounds: int) -> float:
+def _best(run: Callable[[], object], rounds: int) -> float:
     """Return the least seconds of several runs: the noise of a shared machine only ever adds."""
     found = []
     for _ in range(rounds):
@@ -69,19 +69,19 @@ def codec(count: int = 50_000) -> dict[str, float]:
             decoder.decode(batch, table)
 
     decode()
-    parse = decoder._layout.decode  # noqa: SLF001 - the floor is the same struct
+    parse = decoder._layout.decode
 
     def floor() -> None:
         for batch in polls:
             for value in batch.values:
-                parse(value)
+                parse(value or b"")
 
     loose = msgspec.json.Decoder().decode
 
     def plain() -> None:
         for batch in polls:
             for value in batch.values:
-                loose(value)
+                loose(value or b"")
 
     rounds = 5
     return {
@@ -159,12 +159,12 @@ def model(bundle: Bundle) -> dict[str, float]:
     served = Model(bundle)
     windows = np.random.default_rng(0).normal(size=(2_048, job.LENGTH, job.FEATURES)).astype(np.float32)
     found: dict[str, float] = {}
-    found["windows_per_second"] = len(windows) / _best(lambda: served.score(windows) and None, 5)
+    found["windows_per_second"] = len(windows) / _best(lambda: served.score(windows), 5)
     for size in (1, 8, 32, 128, 512):
         part = windows[:size]
         calls = max(1, 256 // size)
 
-        def run(part: Any = part, calls: int = calls) -> None:  # noqa: ANN401 - arrays
+        def run(part: Any = part, calls: int = calls) -> None:
             for _ in range(calls):
                 served.score(part)
 
@@ -174,14 +174,9 @@ def model(bundle: Bundle) -> dict[str, float]:
 
 def memory(streams: int = 100_000) -> dict[str, float]:
     """Bytes a stream resident, beyond the windows' values and the times and offsets at stride boundaries."""
-    code = (
-        "from tests.performance import stages; import json;"
-        f"print(json.dumps(stages.measure_memory({streams})))"
-    )
+    code = f"from tests.performance import stages; import json;print(json.dumps(stages.measure_memory({streams})))"
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run(  # noqa: S603 - this program itself
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
     found: dict[str, float] = msgspec.json.decode(done.stdout.splitlines()[-1])
     return found
 
