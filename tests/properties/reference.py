@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.window.clock import CLOCK_RESET_RUN, REMEMBERED
 from monitor.window.settings import WindowSettings
+
+Record = tuple[int, int, NDArray[np.float32]]
+"""Time, offset, values."""
+
+Window = tuple[Any, ...]
+"""Bytes of the values, start, end, low, high, due, missing, restarted."""
+
+Row = tuple[NDArray[np.float32], int, int, int | None, int | None, bool]
+"""Values, start, end, low, high, filled."""
 
 
 @dataclass
@@ -19,24 +30,24 @@ class ReferenceStream:
     by_sensor: bool = False
     seen: int | None = None
     final: int | None = None  # last used time, or index of the last used cell
-    held: tuple | None = None
-    recent: list = field(default_factory=list)
-    waiting: list = field(default_factory=list)
-    run: list = field(default_factory=list)
-    rows: list = field(default_factory=list)  # (values, start, end, low, high, filled)
+    held: Record | None = None
+    recent: list[tuple[int, int]] = field(default_factory=list)
+    waiting: list[Record] = field(default_factory=list)
+    run: list[int] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     restarted: bool = True
-    late: list = field(default_factory=list)
-    repeated: list = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    repeated: list[int] = field(default_factory=list)
     processed: int = 0
 
-    def key(self, record: tuple) -> tuple:
+    def key(self, record: Record) -> tuple[int, int]:
         """What two repeats share."""
         time, _, values = record
         return (time, int(np.argmax(~np.isnan(values))) if self.by_sensor else 0)
 
-    def take(self, record: tuple) -> list:
+    def take(self, record: Record) -> list[Window]:
         """Judge (time, offset, values) and return the windows that it makes due."""
-        out: list = []
+        out: list[Window] = []
         time, offset, _ = record
         if self.held is not None:
             if self.key(record) == self.key(self.held):
@@ -71,6 +82,7 @@ class ReferenceStream:
 
     def horizon(self) -> int:
         """Up to where things are final."""
+        assert self.seen is not None
         horizon = self.seen - self.settings.lateness.ms
         interval = self.settings.interval_ms
         return horizon // interval * interval if interval else horizon
@@ -81,7 +93,7 @@ class ReferenceStream:
             return time < self.horizon()
         return self.final is not None and time < self.final
 
-    def use(self, record: tuple, due: int) -> list:
+    def use(self, record: Record, due: int) -> list[Window]:
         """Accept a record, and use what is final by it."""
         self.seen = record[0] if self.seen is None else max(self.seen, record[0])
         self.run = []
@@ -90,9 +102,9 @@ class ReferenceStream:
         self.waiting.sort(key=lambda w: (w[0], w[1]))
         return self.cells(due) if self.settings.interval else self.records(due)
 
-    def records(self, due: int) -> list:
+    def records(self, due: int) -> list[Window]:
         """Without a grid."""
-        out: list = []
+        out: list[Window] = []
         while self.waiting and self.waiting[0][0] <= self.horizon():
             time, offset, values = self.waiting.pop(0)
             self.final = time
@@ -100,9 +112,9 @@ class ReferenceStream:
             out += self.row(values, time, time, offset, offset, due)
         return out
 
-    def cells(self, due: int) -> list:
+    def cells(self, due: int) -> list[Window]:
         """With a grid."""
-        out: list = []
+        out: list[Window] = []
         interval, settings = self.settings.interval_ms, self.settings
         while self.waiting:
             cell = self.waiting[0][0] // interval
@@ -114,7 +126,7 @@ class ReferenceStream:
             if 0 < gap <= settings.max_gap and known:
                 before = self.rows[-1][0]
                 for i in range(gap):
-                    index = self.final + 1
+                    index = cell - gap + i
                     filled = before
                     if settings.fill == "linear":
                         share = (i + 1) / (gap + 1)
@@ -132,7 +144,7 @@ class ReferenceStream:
             out += self.row(value, start, start + interval, min(offsets), max(offsets), due, cell=cell)
         return out
 
-    def aggregate(self, values: list) -> np.ndarray:
+    def aggregate(self, values: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         """One cell of several records."""
         how = self.settings.aggregate
         out = np.full(len(values[0]), np.nan, np.float32)
@@ -140,15 +152,25 @@ class ReferenceStream:
             present = [float(v[f]) for v in values if not np.isnan(v[f])]
             if present:
                 out[f] = {
-                    "mean": lambda p: np.float32(sum(p) / len(p)),
-                    "sum": lambda p: np.float32(sum(p)),
-                    "min": min,
-                    "max": max,
-                    "last": lambda p: p[-1],
-                }[how](present)
+                    "mean": sum(present) / len(present),
+                    "sum": sum(present),
+                    "min": min(present),
+                    "max": max(present),
+                    "last": present[-1],
+                }[how]
         return out
 
-    def row(self, values, start, end, low, high, due, cell=None) -> list:  # noqa: ANN001, D102
+    def row(
+        self,
+        values: NDArray[np.float32],
+        start: int,
+        end: int,
+        low: int | None,
+        high: int | None,
+        due: int,
+        cell: int | None = None,
+    ) -> list[Window]:
+        """Add a row, and return the window that ends with it, if one does."""
         if cell is not None:
             self.final = cell
         settings = self.settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,12 +39,14 @@ def rows(draw: st.DrawFn) -> list[Row]:
     return found
 
 
-def run(pipeline: Pipeline, records: list[Row], sizes: list[int]) -> tuple[list[Alert], list, dict]:
+def run(
+    pipeline: Pipeline, records: list[Row], sizes: list[int]
+) -> tuple[list[Alert], list[list[Any]], dict[int, tuple[Any, ...]]]:
     """Run the records in batches of these sizes."""
     partitions = {number: pipeline.partition("t", number) for number in (0, 1)}
     offsets = dict.fromkeys(partitions, 0)
     alerts: list[Alert] = []
-    lost: dict[str, list] = {"late": [], "repeated": [], "refused": []}
+    lost: dict[str, list[Any]] = {"late": [], "repeated": [], "refused": []}
     at = turn = 0
     while at < len(records):
         part = records[at : at + sizes[turn % len(sizes)]]
@@ -75,9 +79,7 @@ def run(pipeline: Pipeline, records: list[Row], sizes: list[int]) -> tuple[list[
             pipeline.pending(partition),
             {
                 partition.table.id_of(int(slot)): tuple(
-                    partition.table[name][slot].tobytes()
-                    for name in ("seen", "active", "count", "line_m", "line_c", "firing", "over_run", "last_figures")
-                    if name in partition.table._arrays
+                    (name, column[slot].tobytes()) for name, column in partition.table._arrays.items()
                 )
                 for slot in partition.table.live()
             },
@@ -129,7 +131,7 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
     )
 
 
-def plain(alerts: list[Alert]) -> list[tuple]:
+def plain(alerts: list[Alert]) -> list[tuple[Any, ...]]:
     """Return what two equal runs share, arrays as bytes."""
     return [
         tuple(v.tobytes() if isinstance(v, np.ndarray) else v for v in (getattr(a, n) for n in a.__slots__))

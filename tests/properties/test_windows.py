@@ -10,7 +10,7 @@ from monitor.duration import Duration
 from monitor.record import Records, RecordSettings
 from monitor.table import StreamTable
 from monitor.window import Windower, WindowSettings
-from tests.properties.reference import ReferenceStream
+from tests.properties.reference import ReferenceStream, Window
 
 STEP = 50
 FEATURES = 2
@@ -68,12 +68,12 @@ def test_windows_equal_the_reference(
     windower = Windower(window, record, FEATURES)
     table = StreamTable(windower.columns)
     reference = [ReferenceStream(window, STEP, by_sensor) for _ in range(3)]
-    expected: list[list] = [[], [], []]
+    expected: list[list[Window]] = [[], [], []]
     for offset, (stream, time, values) in enumerate(records):
         expected[stream] += reference[stream].take((time, offset, np.array(values, np.float32)))
     for stream in range(3):
         assert table.assign(b"%d" % stream) == stream
-    found: list[list] = [[], [], []]
+    found: list[list[Window]] = [[], [], []]
     late: list[int] = []
     repeated: list[int] = []
     processed = at = turn = 0
