@@ -1,0 +1,142 @@
+"""What a replay says of itself."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from monitor import __version__
+
+_CPU = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """A partition whose state began in the middle of things, or in another place than production's."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        """Return the line for standard error."""
+        return f"cold start at {self.topic}-{self.partition} offset {self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of a replay.
+
+    Attributes:
+        records: records read.
+        classes: how many of them ended as what; with `pending`, they sum to `records`.
+        pending: records that still wait when the recording ends.
+        reasons: dead letters by reason.
+        streams: streams (topic, partition, id) that had a record that was used.
+        windows: windows that became due.
+        scored: those of them that were scored.
+        alerts: alerts that fired.
+        events: events that they made.
+        cold: where state began that production's may not have begun.
+        figures: what the labels say; empty without labels.
+        model: kind and sha256 of the model.
+        config_sha256: hash of the settings that decide what is an alert.
+    """
+
+    records: int
+    classes: Mapping[str, int]
+    pending: int
+    reasons: Mapping[str, int]
+    streams: int
+    windows: int
+    scored: int
+    alerts: int
+    events: int
+    cold: tuple[ColdStart, ...]
+    model: Mapping[str, str]
+    config_sha256: str
+    figures: Mapping[str, float | int | None] = field(default_factory=dict)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "records": self.records,
+            "windows": self.windows,
+            "alerts": self.alerts,
+            "dead_letters": self.classes["dead_lettered"],
+            "pending": self.pending,
+            **self.figures,
+            "classes": dict(self.classes),
+            "dead_letter_reasons": dict(sorted(self.reasons.items())),
+            "streams": self.streams,
+            "scored": self.scored,
+            "events": self.events,
+            "cold_start": [{"topic": c.topic, "partition": c.partition, "offset": c.offset} for c in self.cold],
+            "model": dict(self.model),
+            "config_sha256": self.config_sha256,
+            "versions": versions(),
+        }
+
+    def lines(self) -> list[str]:
+        """Return it for people."""
+        counts = " · ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in self.classes.items())
+        read = f"{_count(self.records, 'record')} of {_count(self.streams, 'stream')}"
+        made = f"{_count(self.windows, 'window')}, {_count(self.alerts, 'alert')}"
+        found = [f"{read}: {made}", f"{counts} · pending {self.pending:,}"]
+        if self.reasons:
+            found.append("dead letters: " + ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.items()))
+        if self.figures:
+            f = self.figures
+            found.append(
+                f"{f['labelled_events_found']} of {f['labelled_events']} labelled events found,"
+                f" {f['false_alarms']} false alarms: precision {_number(f['precision'])},"
+                f" recall {_number(f['recall'])}, F1 {_number(f['f1'])}"
+            )
+            found.append(
+                f"found {_number(f['detection_delay_seconds'])} s after they began, on average;"
+                f" {_number(f['false_alarms_per_stream_day'])} false alarms a stream and day"
+            )
+        return found
+
+
+def versions() -> dict[str, str]:
+    """Return what equality to the last bit depends on."""
+    return {
+        "tidegauge": __version__,
+        "python": platform.python_version(),
+        "onnxruntime": _version("onnxruntime"),
+        "numpy": _version("numpy"),
+        "cpu": _cpu(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _cpu() -> str:
+    """Return the type of the processor."""
+    try:
+        lines = _CPU.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return f"{value.strip()} ({platform.machine()})"
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"

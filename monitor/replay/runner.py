@@ -1,0 +1,152 @@
+"""The loop of a replay: the daemon's, without commits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from models.bundle import Bundle
+from monitor.config import Config
+from monitor.dataset import Range
+from monitor.engine import Engine
+from monitor.record import CLASSES, Records, RecordSettings
+from monitor.replay.events import EventFile
+from monitor.replay.judge import LabelColumn, Raises, Span, days_of, figures
+from monitor.replay.report import ColdStart, Report
+from monitor.replay.scores import ScoreFile
+from monitor.score import Model
+from monitor.sources.base import Batch, Key, Rows, Source
+from monitor.sources.files import topic as topic_of_files
+from monitor.table import StreamTable
+from monitor.window import Windowed, Windower, WindowSettings
+
+_POLL_SECONDS = 0.2
+
+
+class _Tap(Windower):
+    """The window stage, which also notes from when to when records of each stream were used."""
+
+    def __init__(self, settings: WindowSettings, record: RecordSettings, features: int) -> None:
+        super().__init__(settings, record, features)
+        self.spans: dict[StreamTable, dict[str, Span]] = {}
+
+    def process(self, table: StreamTable, records: Records) -> Windowed:
+        windowed = super().process(table, records)
+        used = windowed.judged.arrivals
+        if len(used):
+            spans = self.spans.setdefault(table, {})
+            slots, starts = np.unique(used.slot, return_index=True)  # arrivals are sorted by slot
+            firsts, lasts = np.minimum.reduceat(used.time, starts), np.maximum.reduceat(used.time, starts)
+            for slot, first, last in zip(slots.tolist(), firsts.tolist(), lasts.tolist(), strict=True):
+                name = table.id_of(slot)
+                known = spans.get(name, (first, last))
+                spans[name] = (min(known[0], first), max(known[1], last))
+        return windowed
+
+
+def replay(
+    config: Config,
+    bundle: Bundle,
+    model: Model,
+    source: Source,
+    *,
+    out: EventFile | None = None,
+    scores: ScoreFile | None = None,
+    ranges: Sequence[Range] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Run production over a recording to its end, and close it.
+
+    Args:
+        config: the configuration; its sinks, dead letters and group are not touched.
+        bundle: the model's bundle.
+        model: what scores.
+        source: the recording.
+        out: takes the events.
+        scores: takes a row a window.
+        ranges: labels; None = those of the recording's column `label`, if it has one.
+        progress: called after each poll with the number of records so far.
+
+    Raises:
+        ConfigError: if the configuration contradicts the bundle.
+        SourceError: if the recording cannot be read.
+        SinkError: if an output cannot be written.
+    """
+    engine = Engine(config, bundle, model, keep_scores=scores is not None)
+    tap = engine.pipeline.windower = _Tap(engine.window, config.record, len(engine.features))
+    begun: dict[Key, int] = {}
+    raises, column = Raises(), LabelColumn()
+    reasons: Counter[str] = Counter()
+    records = windows = scored = events = 0
+    try:
+        while not source.exhausted:
+            batches = [batch for batch in source.poll(_POLL_SECONDS) if len(batch)]
+            for batch in batches:
+                begun.setdefault((batch.topic, batch.partition), _first(batch))
+                column.take(batch)
+                records += len(batch)
+            work = engine.process(batches)
+            raises.add(work.alerts)
+            reasons.update(work.reasons)
+            windows += work.output.windows
+            scored += work.output.scored
+            events += len(work.events)
+            if out is not None:
+                out.add(work.alerts, work.events)
+            if scores is not None:
+                scores.add(work.output.scores)
+            if progress is not None:
+                progress(records)
+    finally:
+        source.close()
+    counts = sum((partition.counts for partition in engine.partitions.values()), Counter[str]())
+    labels = ranges if ranges is not None else column.events() if column.present else None
+    return Report(
+        records=records,
+        classes={name: counts[name] for name in CLASSES},
+        pending=engine.pending(),
+        reasons=reasons,
+        streams=sum(map(len, tap.spans.values())),
+        windows=windows,
+        scored=scored,
+        alerts=len(raises.alerts),
+        events=events,
+        cold=_cold(config, begun),
+        model={"kind": bundle.manifest.members[0].kind, "sha256": bundle.sha256},
+        config_sha256=config.sha256(engine.window),
+        figures={} if labels is None else _judged(labels, raises, tap),
+    )
+
+
+def _judged(labels: Sequence[Range], raises: Raises, tap: _Tap) -> dict[str, float | int | None]:
+    """Return what the labels say."""
+    parts = [span for spans in tap.spans.values() for span in spans.values()]
+    joined: dict[str, Span] = {}
+    for spans in tap.spans.values():
+        for name, (first, last) in spans.items():
+            known = joined.get(name, (first, last))
+            joined[name] = (min(known[0], first), max(known[1], last))
+    return figures(labels, list(raises.alerts.values()), joined, days_of(parts))
+
+
+def _cold(config: Config, begun: dict[Key, int]) -> tuple[ColdStart, ...]:
+    """Return the partitions that production began elsewhere, for all we know: not its topics, or not from offset 0."""
+    own = set(config.topics())
+    paths = getattr(config.source, "paths", ())
+    if paths:
+        own.add(topic_of_files(paths))
+    return tuple(
+        ColdStart(topic, number, offset)
+        for (topic, number), offset in sorted(begun.items())
+        if offset > 0 or topic not in own
+    )
+
+
+def _first(batch: Batch | Rows) -> int:
+    """Return the smallest offset of a batch that is not empty."""
+    if isinstance(batch, Batch):
+        return batch.offsets[0]
+    offsets = [row.offset for row in batch.refused[:1]] + batch.offset[:1].tolist()
+    return int(min(offsets))
