@@ -6,6 +6,7 @@ it drops the first of two equal keys silently. This loader resolves scalars as Y
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -32,9 +33,27 @@ _Loader.add_implicit_resolver(
 )
 
 
+def _int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    """Construct a whole number."""
+    try:
+        return int(str(loader.construct_scalar(node)))
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        raise _wrong(node, "is no number, or one of too many digits") from None
+
+
 def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
-    """Construct a number with a fraction or an exponent."""
-    return float(str(loader.construct_scalar(node)))
+    """Construct a number with a fraction or an exponent, refusing one that is too large."""
+    try:
+        found = float(str(loader.construct_scalar(node)))
+    except ValueError:
+        raise _wrong(node, "is no number") from None
+    if not math.isfinite(found):
+        raise _wrong(node, "is too large a number")
+    return found
+
+
+def _wrong(node: yaml.ScalarNode, why: str) -> YamlError:
+    return YamlError(f"line {node.start_mark.line + 1}: {node.value[:40]} {why}")
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -52,6 +71,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return found
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _int)
 _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
@@ -67,7 +87,10 @@ def parse(text: str) -> Any:  # noqa: ANN401 - whatever the text says
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""
-        message = f"{where}{getattr(error, 'problem', None) or 'no YAML'}"
+        problem = getattr(error, "problem", None) or "this is no YAML"
+        if "'\\t'" in problem:
+            problem = "a tab: YAML is indented with spaces"
+        message = f"{where}{problem}"
         raise YamlError(message) from None
     except RecursionError:
         message = "nested too deeply"

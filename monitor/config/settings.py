@@ -1,21 +1,17 @@
-"""The configuration: one YAML file, a section a step in the order of the data, and the environment over it.
-
-Each stage's settings lie beside the stage; here they are only put together. Strict: an unknown or doubled key, or a
-value of a wrong type, is an error that names its path.
-"""
+"""The settings of everything. Each stage's lie beside the stage; here they are only put together."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.training import TrainSettings
 from monitor import sinks, sources
@@ -25,11 +21,8 @@ from monitor.logs import LogSettings
 from monitor.record import RecordSettings
 from monitor.sinks.base import SinkSettings
 from monitor.sources.base import SourceSettings
-from monitor.strict_yaml import YamlError, parse
 from monitor.threshold import AnyThresholdSettings, Tracked
 from monitor.window import WindowSettings
-
-EXIT_CONFIG = 78
 
 if TYPE_CHECKING:
     AnySource = SourceSettings
@@ -37,10 +30,6 @@ if TYPE_CHECKING:
 else:
     AnySource = Annotated[reduce(or_, sources.kinds().values()), Field(discriminator="type")]
     AnySink = Annotated[reduce(or_, sinks.kinds().values()), Field(discriminator="type")]
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; each line of the message names a path, what was found and what is expected."""
 
 
 class ModelSettings(BaseModel):
@@ -142,117 +131,3 @@ class Config(BaseSettings):
         plain = {name: part.model_dump(mode="json") for name, part in parts.items()}
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration.
-
-    Args:
-        path: the YAML file; None = the defaults.
-        overrides: `key=value` with dotted keys, over the environment, over the file.
-
-    Raises:
-        ConfigError: if something is wrong with it.
-    """
-    name = "configuration" if path is None else str(path)
-    merged: dict[str, Any] = {}
-    if path is not None:
-        merged = _read(path)
-    _merge(merged, _environment(name))
-    for override in overrides:
-        _override(merged, override)
-    try:
-        return Config(**merged)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_lines(name, error))) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return what the file says."""
-    try:
-        found = parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror}"
-        raise ConfigError(message) from None
-    except UnicodeDecodeError:
-        message = f"{path}: is not UTF-8"
-        raise ConfigError(message) from None
-    except YamlError as error:
-        message = f"{path}: {error}"
-        raise ConfigError(message) from None
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        message = f"{path}: found {type(found).__name__}, expected sections such as `source:`"
-        raise ConfigError(message)
-    for section in (found.get("source"), *_listed(found.get("sink"))):
-        if isinstance(section, dict) and "sasl_plain_password" in section:
-            message = (
-                f"{path}: source.sasl_plain_password: a password does not belong here: use sasl_plain_password_file"
-            )
-            raise ConfigError(message)
-    return found
-
-
-def _listed(value: object) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _environment(name: str) -> dict[str, Any]:
-    """Return what TIDEGAUGE_* says; SECTION__KEY reaches a setting."""
-    try:
-        found = EnvSettingsSource(Config)()
-    except Exception as error:  # noqa: BLE001 - pydantic-settings wraps what parsing one variable raised
-        message = f"{name}: environment: {error}"
-        raise ConfigError(message) from None
-    return dict(found)
-
-
-def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
-    """Put `other` over `into`, section by section."""
-    for key, value in other.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
-
-
-def _override(into: dict[str, Any], override: str) -> None:
-    """Put one `key=value` over `into`."""
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        message = f"--set {override}: write key=value, such as window.length=140"
-        raise ConfigError(message)
-    try:
-        value = parse(text)
-    except YamlError as error:
-        message = f"--set {override}: {error}"
-        raise ConfigError(message) from None
-    node = into
-    *parents, last = key.split(".")
-    for parent in parents:
-        inner = node.get(parent)
-        if not isinstance(inner, dict):
-            inner = node[parent] = {}
-        node = inner
-    node[last] = value
-
-
-def _lines(name: str, error: ValidationError) -> list[str]:
-    """Return one line for each thing that is wrong."""
-    tags = {*sources.kinds(), *sinks.kinds(), "tracked", "static", "p2", "rolling_quantile"}
-    found = []
-    for item in error.errors():
-        location = item["loc"]
-        parts = [str(part) for i, part in enumerate(location) if not (i in {1, 2} and part in tags)]
-        path = ".".join(part for part in parts if not part.startswith(("function-", "constrained-", "literal[")))
-        text = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            found.append(f"{name}: {path}: unknown key")
-        elif item["type"] == "missing":
-            found.append(f"{name}: {path}: missing")
-        elif isinstance(item["input"], Mapping | BaseModel) or not path:
-            found.append(f"{name}: {path + ': ' if path else ''}{text}")
-        else:
-            found.append(f"{name}: {path}: found {item['input']!r}, expected: {text}")
-    return list(dict.fromkeys(found))
