@@ -1,0 +1,66 @@
+"""How far a long command is: a bar on a terminal, lines of JSON elsewhere, both on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from types import TracebackType
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from models.training import Epoch
+
+
+class Steps(AbstractContextManager["Steps"]):
+    """Tells of the steps of a command, and of each epoch of a training."""
+
+    def __init__(self) -> None:
+        """Look whether standard error is a terminal."""
+        self._bar: Progress | None = None
+        if sys.stderr.isatty():
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.fields[detail]}"),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+            )
+            self._bar.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was; what was shown stays."""
+        if self._bar is not None:
+            self._end()
+            self._bar.stop()
+            self._bar = None
+
+    def step(self, description: str) -> None:
+        """Begin a step, whose end is not known in advance."""
+        if self._bar is not None:
+            self._end()
+            self._bar.add_task(description, total=None, detail="")
+
+    def records(self, number: int) -> None:
+        """Say how many records have been read."""
+        if self._bar is not None:
+            self._bar.update(self._bar.tasks[-1].id, detail=f"{number:,} records")
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Say how an epoch went."""
+        if self._bar is None:
+            click.echo(json.dumps(asdict(epoch)), err=True)
+            return
+        detail = f"epoch {epoch.epoch} of at most {epoch.epochs}, validation loss {epoch.validation_loss:.4g}"
+        self._bar.update(self._bar.tasks[-1].id, total=epoch.epochs, completed=epoch.epoch, detail=detail)
+
+    def _end(self) -> None:
+        """End the last step: a training may stop before its last epoch."""
+        if self._bar is not None and self._bar.tasks:
+            last = self._bar.tasks[-1]
+            self._bar.update(last.id, total=last.completed or 1, completed=last.completed or 1)
