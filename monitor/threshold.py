@@ -199,11 +199,13 @@ class _River(Threshold):
         """Return the part of an estimator that holds its state."""
 
     def _dump(self, estimator: Any) -> bytes:  # noqa: ANN401
-        return bytes(self._inner(estimator).__getstate__())
+        # Without its flag of having been updated, an estimator has no value, whatever its state.
+        return bytes([estimator._is_updated]) + bytes(self._inner(estimator).__getstate__())  # noqa: SLF001 - as in P2
 
     def _load(self, state: bytes) -> Any:  # noqa: ANN401
         estimator = self._create()
-        self._inner(estimator).__setstate__(state)
+        estimator._is_updated = bool(state[0])  # noqa: SLF001 - as in P2
+        self._inner(estimator).__setstate__(state[1:])
         return estimator
 
     def step(
