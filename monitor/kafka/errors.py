@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,7 +38,29 @@ class Fenced(KafkaProblem):
         )
 
 
-FENCING = (errors.ProducerFencedError, errors.FencedInstanceIdError)
+FENCING = (errors.ProducerFencedError, errors.FencedInstanceIdError, errors.InvalidProducerEpochError)
+_REFUSED = (
+    errors.InvalidSessionTimeoutError,
+    errors.InconsistentGroupProtocolError,
+    errors.InvalidGroupIdError,
+    errors.UnsupportedVersionError,
+    errors.KafkaConfigurationError,
+)
+
+
+def fenced(error: BaseException) -> bool:
+    """Whether an exception says that another process has this identity; some only repeat it in their text."""
+    return isinstance(error, FENCING) or re.search(r"ProducerFenced|FencedInstanceId", str(error)) is not None
+
+
+# What codecs raise, beside the client's own errors, for a batch that they cannot unpack. After one of these a further
+# poll would spin for ever.
+UNREADABLE = (OSError, ValueError, RuntimeError, ArithmeticError, LookupError, MemoryError, zlib.error)
+
+
+def unreadable(error: BaseException, what: str) -> KafkaProblem:
+    """Return a problem for a batch that cannot be unpacked."""
+    return KafkaProblem(f"{what}: a batch on the broker cannot be read ({_text(error)})", EXIT_OPERATOR)
 
 
 def problem(error: BaseException, what: str) -> KafkaProblem:
@@ -45,7 +68,7 @@ def problem(error: BaseException, what: str) -> KafkaProblem:
     if isinstance(error, KafkaProblem):
         return error
     status, advice = EXIT_RETRY, ""
-    if isinstance(error, FENCING):
+    if fenced(error):
         return Fenced(what)
     if isinstance(error, errors.TopicAuthorizationFailedError | errors.GroupAuthorizationFailedError):
         status, advice = EXIT_OPERATOR, ": the principal lacks an ACL (deploy/README.md lists them)"
@@ -57,6 +80,10 @@ def problem(error: BaseException, what: str) -> KafkaProblem:
         status, advice = EXIT_OPERATOR, ": records that were not processed are gone from the topic"
     elif isinstance(error, errors.CorruptRecordError | errors.UnsupportedCodecError):
         status, advice = EXIT_OPERATOR, ": a batch on the broker cannot be read"
+    elif isinstance(error, errors.MessageSizeTooLargeError):
+        status, advice = EXIT_OPERATOR, ": raise max.message.bytes of the topics of alerts and dead letters"
+    elif isinstance(error, _REFUSED):
+        status = EXIT_OPERATOR
     return KafkaProblem(f"{what}: {_text(error)}{advice}", status)
 
 

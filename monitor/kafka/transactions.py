@@ -2,8 +2,9 @@
 
 kafka-python 3.0 reports success for a transaction from which a record was dropped, has no timeout on the calls that
 end one, and speaks the first transaction protocol, in which a late answer can hit a later transaction. Hence here:
-every future is looked at before the commit, a deadline ends the process when a call hangs, and after anything but
-a clean commit the producer is replaced, which makes the broker settle what was open.
+every future is looked at before the commit, no call is waited for without end (behind that, a deadline ends the
+process), and after anything but a quick and clean commit the producer is replaced, which makes the broker settle what
+was open.
 """
 
 from __future__ import annotations
@@ -12,20 +13,43 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+import structlog
 from kafka import KafkaProducer, TopicPartition
-from kafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
+from kafka.errors import (
+    AuthorizationError,
+    ClusterAuthorizationFailedError,
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailedError,
+)
 from kafka.structs import OffsetAndMetadata
 
+from monitor.kafka.connection import ConnectionSettings, connect
+from monitor.kafka.errors import EXIT_RETRY, Fenced, KafkaProblem, fenced, problem
 from monitor.message import Message
-from monitor.kafka.connection import ConnectionSettings
-from monitor.kafka.errors import FENCING, Fenced, connecting, problem
+
+log = structlog.get_logger(__name__)
 
 EXIT_HUNG = 70
 _SLOW_COMMIT = 2.0  # seconds; after a slower one its EndTxn may still be on the way
-_AUTHORIZATION = ("TopicAuthorizationFailedError", "TransactionalIdAuthorizationFailedError",
-                  "GroupAuthorizationFailedError", "ClusterAuthorizationFailedError")  # fmt: skip
+_QUICK = 2.0  # seconds for a broker to answer when a producer is replaced
+_LONGEST_BLOCK_MS = 3_000
+# What no retry mends: the broker has refused, and will refuse again.
+_FINAL = (
+    AuthorizationError,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailedError,
+    MessageSizeTooLargeError,
+)
 
 
 class TransactionFailed(Exception):  # noqa: N818 - an outcome that the caller deals with
@@ -41,10 +65,17 @@ class TransactionFailed(Exception):  # noqa: N818 - an outcome that the caller d
         self.rejected = rejected
 
 
-class Deadline:
-    """Ends the process when a step takes too long: the client's calls that end a transaction have no timeout."""
+def _exit(status: int) -> None:
+    """End the process at once, with a line: whatever hangs would hang the usual end as well."""
+    with suppress(OSError):
+        os.write(2, b"tidegauge: a transaction hung: this process ends, and a restart goes on from the last commit\n")
+    os._exit(status)
 
-    def __init__(self, seconds: float, end: Callable[[int], Any] = os._exit) -> None:
+
+class Deadline:
+    """Ends the process when a step takes too long: the last guard, for what no other time limit has caught."""
+
+    def __init__(self, seconds: float, end: Callable[[int], Any] = _exit) -> None:
         """Start the watching thread."""
         self._seconds = seconds
         self._end = end
@@ -88,7 +119,13 @@ class Transactions:
     """Commits messages and offsets under one transactional id."""
 
     def __init__(
-        self, connection: ConnectionSettings, transactional_id: str, timeout_ms: int, compression: str | None
+        self,
+        connection: ConnectionSettings,
+        transactional_id: str,
+        timeout_ms: int,
+        compression: str | None,
+        *,
+        open_now: bool = True,
     ) -> None:
         """Connect, and settle what a predecessor with this id left open.
 
@@ -97,6 +134,7 @@ class Transactions:
             transactional_id: the identity; a newer process with the same one fences this one.
             timeout_ms: after so long the broker aborts a transaction by itself.
             compression: codec of the messages, None for none.
+            open_now: False leaves all of that to the first `rebuild`.
 
         Raises:
             KafkaProblem: if the cluster cannot be reached or refuses the identity.
@@ -104,40 +142,55 @@ class Transactions:
         self._connection = connection
         self.transactional_id = transactional_id
         self._arguments = {
-            **connection.arguments(),
             "transactional_id": transactional_id,
             "transaction_timeout_ms": timeout_ms,
-            # delivery < deadline < transaction: the client gives up before the process, the process before the broker
+            # wait < delivery < deadline < transaction: each gives up before the next one must
             "delivery_timeout_ms": timeout_ms * 7 // 10,
             "request_timeout_ms": min(connection.request_timeout_ms, timeout_ms // 2),
-            "max_block_ms": timeout_ms // 2,
+            "max_block_ms": min(_LONGEST_BLOCK_MS, timeout_ms // 2),
             "linger_ms": 5,
             "retry_backoff_ms": 5,  # a new transaction often meets CONCURRENT_TRANSACTIONS once
             "compression_type": compression,
         }
-        self._flush_seconds = timeout_ms * 0.6 / 1000
+        self._flush_seconds = timeout_ms * 0.5 / 1000
+        self._commit_seconds = timeout_ms * 0.65 / 1000
         self._deadline = Deadline(timeout_ms * 0.8 / 1000)
         self._producer: Any = None
-        self.rebuild()
+        if open_now:
+            self.rebuild(connection.bootstrap_timeout_ms / 1000)
 
-    def rebuild(self) -> None:
+    @property
+    def broken(self) -> bool:
+        """Whether there is no producer, so that `rebuild` must come before the next `commit`."""
+        return self._producer is None
+
+    def rebuild(self, seconds: float = _QUICK) -> None:
         """Replace the producer, so that the broker aborts or completes what was open.
 
+        Args:
+            seconds: how long to try for a broker.
+
         Raises:
-            KafkaProblem: if the cluster cannot be reached or refuses the identity.
+            KafkaProblem: if the cluster cannot be reached or refuses the identity. May be called again.
         """
         self._discard()
-        with connecting(self._connection.address):
-            self._producer = KafkaProducer(**self._arguments)
+        until = time.monotonic() + seconds
+        producer = connect(
+            KafkaProducer, self._connection, **{**self._arguments, "bootstrap_timeout_ms": int(seconds * 1000)}
+        )
         try:
-            with connecting(self._connection.address):
-                self._initialise()
+            self._initialise(producer, until)
         except BaseException:
-            self._discard()
+            self._let_go(producer)
             raise
+        self._producer = producer
 
     def commit(
-        self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], int], membership: Any | None  # noqa: ANN401
+        self,
+        messages: Sequence[Message],
+        offsets: Mapping[tuple[str, int], int],
+        membership: Any | None,  # noqa: ANN401 - the client has no types
+        mark: str = "",
     ) -> float:
         """Publish messages and store offsets, all or nothing; return how long it took, in seconds.
 
@@ -145,49 +198,84 @@ class Transactions:
             messages: what is published, in this order for each partition.
             offsets: next offset of each (topic, partition).
             membership: the group membership as it was right after the poll; None stores no offsets.
+            mark: a text that is stored with the offsets.
 
         Raises:
-            TransactionFailed: if it did not commit, or nobody knows. The producer must be rebuilt.
+            TransactionFailed: if it did not commit, or nobody knows. The producer is gone (see `broken`).
             Fenced: if another process has taken this identity.
+            KafkaProblem: if the broker refuses for good.
         """
-        began = time.monotonic()
-        with self._deadline:
+        if self._producer is None:
             try:
-                self._commit(messages, offsets, membership)
-            except FENCING:
-                raise Fenced(self.transactional_id) from None
-            except CommitFailedError as error:
-                raise TransactionFailed(str(error), rejected=True) from None
-            except KafkaError as error:
-                if type(error).__name__ in _AUTHORIZATION:
-                    raise problem(error, "the transaction was refused") from None
-                raise TransactionFailed(f"{type(error).__name__}: {error}") from None
+                self.rebuild()
+            except KafkaProblem as error:
+                if error.status != EXIT_RETRY:
+                    raise
+                raise TransactionFailed(str(error)) from None
+        began = time.monotonic()
+        try:
+            with self._deadline:
+                self._commit(messages, offsets, membership, mark)
+        except Exception as error:  # noqa: BLE001 - whatever the client raises, the outcome is unknown
+            self._discard()
+            raise self._failure(error) from None
         took = time.monotonic() - began
         if took > _SLOW_COMMIT:
-            self.rebuild()
+            log.warning("commit_slow", seconds=round(took, 3))
+            self._discard()
         return took
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection. May be called twice."""
         self._deadline.close()
-        self._discard(timeout=5)
+        self._discard(timeout=2)
 
-    def _initialise(self) -> None:
-        try:
-            self._producer.init_transactions()
-        except FENCING:
-            raise Fenced(self.transactional_id) from None
+    def _failure(self, error: Exception) -> Exception:
+        """Return what an exception of the client means."""
+        if fenced(error):
+            return Fenced(self.transactional_id)
+        if isinstance(error, CommitFailedError):
+            return TransactionFailed(str(error), rejected=True)
+        if isinstance(error, _FINAL):
+            return problem(error, "the transaction was refused")
+        return TransactionFailed(f"{type(error).__name__}: {error}")
+
+    def _initialise(self, producer: Any, until: float) -> None:  # noqa: ANN401 - the client has no types
+        """Take the identity over; a coordinator that does not answer is asked until then, and at least once."""
+        while True:
+            try:
+                producer.init_transactions()
+            except KafkaTimeoutError:
+                if time.monotonic() >= until:
+                    message = (
+                        f"the brokers at {self._connection.address} do not answer for"
+                        f" source.transactional_id {self.transactional_id!r}"
+                    )
+                    raise KafkaProblem(message) from None
+            except KafkaError as error:
+                if fenced(error):
+                    raise Fenced(self.transactional_id) from None
+                what = f"source.transactional_id {self.transactional_id!r} cannot be used"
+                raise problem(error, what) from None
+            else:
+                return
 
     def _commit(
-        self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], int], membership: Any | None  # noqa: ANN401
+        self,
+        messages: Sequence[Message],
+        offsets: Mapping[tuple[str, int], int],
+        membership: Any | None,  # noqa: ANN401 - the client has no types
+        mark: str,
     ) -> None:
         producer = self._producer
+        until = time.monotonic() + self._commit_seconds
         producer.begin_transaction()
         futures = [
             producer.send(
                 message.topic,
                 key=message.key,
-                value=message.value,
+                # Kafka knows messages with neither key nor value, this client does not
+                value=b"" if message.key is None and message.value is None else message.value,
                 headers=list(message.headers),
                 partition=message.partition,
             )
@@ -198,15 +286,38 @@ class Transactions:
         for future in futures:
             if not future.succeeded():
                 raise future.exception or KafkaTimeoutError("a message was not acknowledged in time")
+        # The client's own calls for the rest wait without end; these are their bodies, with an end.
+        manager, sender = producer._transaction_manager, producer._sender  # noqa: SLF001 - as said above
         if membership is not None and offsets:
             wanted = {
-                TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
+                TopicPartition(topic, partition): OffsetAndMetadata(offset, mark, -1)
                 for (topic, partition), offset in offsets.items()
             }
-            producer.send_offsets_to_transaction(wanted, membership)
-        producer.commit_transaction()
+            result = manager.send_offsets_to_transaction(wanted, membership)
+            sender.wakeup()
+            _await(result, until, "storing the offsets")
+        result = manager.begin_commit()
+        sender.wakeup()
+        _await(result, until, "the commit")
 
     def _discard(self, timeout: float = 0) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
+            self._let_go(producer, timeout)
+
+    @staticmethod
+    def _let_go(producer: Any, timeout: float = 0) -> None:  # noqa: ANN401 - the client has no types
+        """Close a producer; one with messages that nobody acknowledges refuses to be closed, and is forced."""
+        try:
             producer.close(timeout=timeout)
+        except KafkaError:
+            producer._sender.force_close()  # noqa: SLF001 - there is no other way
+            with suppress(KafkaError):
+                producer.close(timeout=1)
+
+
+def _await(result: Any, until: float, what: str) -> None:  # noqa: ANN401 - the client has no types
+    """Wait for a request of a transaction, and raise what it failed with."""
+    if not result.wait(timeout_ms=max(0.0, until - time.monotonic()) * 1000):
+        message = f"{what} took too long"
+        raise KafkaTimeoutError(message)

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from monitor.message import Message
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import KafkaProblem
 from monitor.kafka.transactions import TransactionFailed, Transactions
+from monitor.message import Message
 from monitor.sinks.base import Sink, SinkError, SinkSettings
 
 
@@ -26,6 +26,19 @@ class Settings(ConnectionSettings, SinkSettings):
     def build(self) -> KafkaSink:
         """Connect (only used where the source is not Kafka)."""
         return KafkaSink(self)
+
+
+class RefusedError(SinkError):
+    """The brokers refuse this program for good, not the events.
+
+    Attributes:
+        status: exit status of the command.
+    """
+
+    def __init__(self, problem: KafkaProblem) -> None:
+        """Say why."""
+        super().__init__(str(problem))
+        self.status = problem.status
 
 
 class KafkaSink(Sink):
@@ -44,8 +57,8 @@ class KafkaSink(Sink):
             self._transactions = Transactions(
                 settings, settings.transactional_id, self.transaction_timeout_ms, compression=None
             )
-        except (KafkaProblem, OSError) as error:
-            raise SinkError(str(error)) from None
+        except KafkaProblem as error:
+            raise RefusedError(error) from None
 
     def deliver(self, events: Sequence[Message]) -> None:
         """Publish the events in one transaction."""
@@ -53,18 +66,11 @@ class KafkaSink(Sink):
         try:
             self._transactions.commit(messages, {}, None)
         except TransactionFailed as error:
-            self._rebuild()
             message = f"the alerts topic {self._topic!r} did not take the events: {error}"
-            raise SinkError(message) from None
+            raise SinkError(message) from None  # the next delivery begins with a new producer
         except KafkaProblem as error:
-            raise SinkError(str(error), permanent=True) from None
+            raise RefusedError(error) from None
 
     def close(self) -> None:
         """Disconnect."""
         self._transactions.close()
-
-    def _rebuild(self) -> None:
-        try:
-            self._transactions.rebuild()
-        except KafkaProblem as error:
-            raise SinkError(str(error)) from None
