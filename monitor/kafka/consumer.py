@@ -1,8 +1,11 @@
 """A member of a consumer group that never skips a record and never hands one out twice.
 
 kafka-python runs rebalance callbacks on its own thread, inside `poll`; they only note what happened. Everything else
-(reading the committed offsets, seeking) is done after the poll, by the polling thread, while the new partitions are
-paused. Records that the same poll returned are dropped: they may come from the old position.
+(reading the committed offsets, seeking) is done after the poll, by the polling thread, once the group is stable, while
+the new partitions are paused. Records that the same poll returned are dropped: they may come from the old position.
+
+With each offset a mark is stored that no other commit has. So a member that does not know whether its last commit was
+made, or that had to hand a partition in and got it back, can tell whether it is the last one that wrote.
 """
 
 from __future__ import annotations
@@ -14,15 +17,16 @@ from typing import Any
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import FencedInstanceIdError, KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError
 
-from monitor.kafka.connection import ConnectionSettings
-from monitor.kafka.errors import EXIT_OPERATOR, Fenced, KafkaProblem, connecting, problem
+from monitor.kafka.connection import ConnectionSettings, connect
+from monitor.kafka.errors import EXIT_OPERATOR, UNREADABLE, Fenced, KafkaProblem, fenced, problem, unreadable
 from monitor.times import from_iso
 
 log = structlog.get_logger(__name__)
 
-_LOOKUP_MS = 10_000
+_LOOKUP_MS = 2_000  # a step of the main loop must stay short; what is not found in time is looked up again
+_METADATA_MS = 60_000  # new partitions of a topic are found so soon
 Key = tuple[str, int]
 
 
@@ -41,7 +45,7 @@ class GroupSettings:
     max_partition_fetch_bytes: int
 
 
-class _Facts(ConsumerRebalanceListener):  # type: ignore[misc] - the client has no types
+class _Facts(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
     """Notes that partitions came or went, and keeps new ones quiet until their position is known."""
 
     def __init__(self, consumer: Any) -> None:  # noqa: ANN401 - as above
@@ -63,48 +67,75 @@ class Member:
 
     Attributes:
         next: next offset of each partition that is consumed.
-        settled: True once the group has assigned partitions, be it none.
-        membership: the group membership as it was after the last poll.
+        membership: the group membership as it was right after the last poll.
     """
 
     def __init__(self, connection: ConnectionSettings, settings: GroupSettings) -> None:
-        """Connect and subscribe.
+        """Connect and subscribe; the group is joined by the first polls.
 
         Raises:
             KafkaProblem: if the cluster cannot be reached, or a topic does not exist.
         """
         self._settings = settings
+        self._address = connection.address
         self.next: dict[Key, int] = {}
+        self.membership: Any | None = None
+        self._marks: dict[Key, str | None] = {}  # what this member last wrote or read beside a partition's offset
+        self._chosen: dict[Key, int] = {}  # where a partition without an offset begins, until that is committed
         self._lost: set[Key] = set()
         self._begun: dict[Key, int] = {}
-        self._unsettled = False
-        self.settled = False
-        self.membership: Any | None = None
-        with connecting(connection.address):
-            self._consumer = KafkaConsumer(
-                **connection.arguments(),
-                group_id=settings.group_id,
-                group_instance_id=settings.group_instance_id,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                isolation_level="read_committed",
-                partition_assignment_strategy=[RangePartitionAssignor],
-                session_timeout_ms=settings.session_timeout_ms,
-                max_poll_interval_ms=settings.max_poll_interval_ms,
-                max_poll_records=settings.max_poll_records,
-                fetch_max_bytes=settings.fetch_max_bytes,
-                max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
-                fetch_max_wait_ms=100,
-            )
-            for topic in settings.topics:
-                if not self._consumer.partitions_for_topic(topic):
-                    message = (
-                        f"the topic {topic!r} does not exist on {connection.address}: fix source.topics,"
-                        " or make it with `tidegauge topics CONFIG --create`"
-                    )
-                    raise KafkaProblem(message, EXIT_OPERATOR)
-        self._facts = _Facts(self._consumer)
-        self._consumer.subscribe(topics=list(settings.topics), listener=self._facts)
+        self._unsettled = True
+        self._consumer = connect(
+            KafkaConsumer,
+            connection,
+            group_id=settings.group_id,
+            group_instance_id=settings.group_instance_id,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            partition_assignment_strategy=[RangePartitionAssignor],
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 3),
+            max_poll_interval_ms=settings.max_poll_interval_ms,
+            max_poll_records=settings.max_poll_records,
+            fetch_max_bytes=settings.fetch_max_bytes,
+            max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
+            fetch_max_wait_ms=100,
+            metadata_max_age_ms=_METADATA_MS,
+        )
+        try:
+            self.require(dict.fromkeys(settings.topics, "source.topics"))
+            self._facts = _Facts(self._consumer)
+            self._consumer.subscribe(topics=list(settings.topics), listener=self._facts)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def settled(self) -> bool:
+        """Whether the group is stable and the positions are those of the broker, with a partition or without."""
+        return not (self._unsettled or self._facts.changed)
+
+    def require(self, topics: Mapping[str, str]) -> None:
+        """Make sure that topics exist.
+
+        Args:
+            topics: the setting that names each topic.
+
+        Raises:
+            KafkaProblem: for the first one that does not exist.
+        """
+        for topic, setting in topics.items():
+            try:
+                found = self._consumer.partitions_for_topic(topic)
+            except KafkaError as error:
+                raise problem(error, f"cannot look up the topic {topic!r} ({setting})") from None
+            if not found:
+                message = (
+                    f"the topic {topic!r} does not exist on {self._address}, or may not be seen: fix {setting},"
+                    " or make it with `tidegauge topics CONFIG --create`"
+                )
+                raise KafkaProblem(message, EXIT_OPERATOR)
 
     def poll(self, timeout: float) -> dict[Key, list[Any]]:
         """Return new records by partition, each in the order of its offsets, after at most about `timeout` seconds.
@@ -112,23 +143,16 @@ class Member:
         Raises:
             KafkaProblem: if polling on is useless.
         """
-        try:
-            found = self._consumer.poll(timeout_ms=int(timeout * 1000))
-        except FencedInstanceIdError:
-            raise Fenced(str(self._settings.group_instance_id)) from None
-        except KafkaError as error:
-            if getattr(error, "retriable", False):
-                log.warning("poll_failed", error=type(error).__name__)
-                self.unsettle()
-                return {}
-            raise problem(error, f"cannot consume {', '.join(self._settings.topics)}") from None
-        if self._facts.changed or self._unsettled:
+        found = self._poll(timeout)
+        self.membership = self._consumer.group_metadata()
+        if not self.settled:
             self._settle()
             return {}
-        self.membership = self._consumer.group_metadata()
-        if found and not self._stable():
-            self.unsettle()
+        if not self.stable:
+            if found:  # the position is behind them, and they were not handed out
+                self.unsettle()
             return {}
+        self._check_heartbeat()
         records: dict[Key, list[Any]] = {}
         for partition, batch in found.items():
             key = (partition.topic, partition.partition)
@@ -142,9 +166,29 @@ class Member:
                 records[key] = batch
         return records
 
+    @property
+    def stable(self) -> bool:
+        """Whether offsets may be committed under `membership`.
+
+        The broker takes offsets from a member without name and generation, which is what one becomes that was thrown
+        out of the group: they would go over those of the new owner.
+        """
+        membership = self.membership
+        return bool(
+            membership is not None
+            and "stable" in str(membership.state).lower()
+            and membership.generation_id >= 0
+            and membership.member_id
+        )
+
     def unsettle(self) -> None:
-        """Read the truth from the broker after the next poll: positions and membership are not to be trusted."""
+        """Read the truth from the broker after the next poll: the positions are not to be trusted."""
         self._unsettled = True
+
+    def note(self, positions: Mapping[Key, int], mark: str) -> None:
+        """Remember that a commit of these positions was begun, with this mark."""
+        for key in positions:
+            self._marks[key] = mark
 
     def take_lost(self) -> set[Key]:
         """Return the partitions whose state must be dropped, since the last call."""
@@ -157,80 +201,116 @@ class Member:
         return begun
 
     def lag(self) -> Mapping[Key, int]:
-        """Return how many records behind the end each partition is, as far as the last fetch knows."""
+        """Return how many records behind the end each partition is, as far as the last fetch knows.
+
+        The markers that end a producer's transactions count, until a record comes behind them.
+        """
+        assigned = self._consumer.assignment()
         found = {}
-        for (topic, partition), offset in self.next.items():
-            end = self._consumer.highwater(TopicPartition(topic, partition))
+        for (topic, number), offset in self.next.items():
+            partition = TopicPartition(topic, number)
+            end = self._consumer.highwater(partition) if partition in assigned else None
             if end is not None:
-                found[topic, partition] = max(0, end - offset)
+                found[topic, number] = max(0, end - offset)
         return found
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Leave the group (a static member stays in it until its session ends) and disconnect."""
-        self._consumer.close(autocommit=False, timeout_ms=int(timeout * 1000))
+    def close(self, timeout: float = 2.0) -> None:
+        """Leave the group (a static member stays in it until its session ends) and disconnect. May be called twice."""
+        try:
+            self._consumer.close(autocommit=False, timeout_ms=int(timeout * 1000))
+        except KafkaError as error:  # nothing is lost by it: offsets are committed elsewhere
+            log.warning("consumer_close_failed", error=type(error).__name__)
 
-    def _stable(self) -> bool:
-        """Whether the membership can be committed under: the broker takes offsets of a member without a name."""
-        membership = self.membership
-        return bool(
-            membership is not None
-            and str(getattr(membership, "state", "")) in {"<stable>", "MemberState.STABLE", "stable"}
-            and membership.generation_id >= 0
-            and membership.member_id
-        )
+    def _poll(self, timeout: float) -> dict[Any, list[Any]]:
+        """Let the client poll, and sort out what it raises."""
+        what = f"cannot consume {', '.join(self._settings.topics)}"
+        try:
+            found: dict[Any, list[Any]] = self._consumer.poll(timeout_ms=int(timeout * 1000))
+        except KafkaError as error:
+            if fenced(error):
+                raise Fenced(str(self._settings.group_instance_id)) from None
+            if getattr(error, "retriable", False):
+                log.warning("poll_failed", error=type(error).__name__)
+                self.unsettle()
+                return {}
+            raise problem(error, what) from None
+        except UNREADABLE as error:
+            raise unreadable(error, what) from None
+        return found
+
+    def _check_heartbeat(self) -> None:
+        """End a static member whose name another process has taken.
+
+        The client stops its heartbeat then and says nothing; a member without new records would go on as a ghost.
+        """
+        coordinator = self._consumer._coordinator  # noqa: SLF001 - nothing public tells
+        if self._settings.group_instance_id is not None and not coordinator._heartbeat_enabled:  # noqa: SLF001 - as above
+            self.membership = self._consumer.group_metadata()
+            if self.stable:
+                raise Fenced(self._settings.group_instance_id)
 
     def _settle(self) -> None:
         """Look up where each assigned partition is, go there, and note what is lost."""
-        self._facts.changed = False
         self._unsettled = True
+        if not self.stable:
+            return  # between two assignments: what was assigned is another's by now, what will be is not known yet
+        self._facts.changed = False
         assigned = {(p.topic, p.partition): p for p in self._consumer.assignment()}
         for key in set(self.next) - set(assigned):
             del self.next[key]
             self._lost.add(key)
         try:
+            partitions = list(assigned.values())
+            ends = self._consumer.end_offsets(partitions, timeout_ms=_LOOKUP_MS)
+            firsts = self._consumer.beginning_offsets(partitions, timeout_ms=_LOOKUP_MS)
             for key, partition in assigned.items():
-                self._position(key, partition)
-        except KafkaTimeoutError:
-            log.warning("offsets_unknown", group=self._settings.group_id)
-            return
+                self._position(key, partition, firsts[partition], ends[partition])
         except KafkaError as error:
             if getattr(error, "retriable", False):
                 log.warning("offsets_unknown", group=self._settings.group_id, error=type(error).__name__)
                 return
             raise problem(error, f"cannot read the offsets of group {self._settings.group_id!r}") from None
-        if not self._facts.changed:
-            self._unsettled = False
-            self.settled = True
-            self._consumer.resume(*assigned.values())
-            self.membership = self._consumer.group_metadata()
-            log.info("partitions_assigned", partitions=[f"{topic}-{number}" for topic, number in sorted(assigned)])
+        self._unsettled = False
+        self._consumer.resume(*assigned.values())
+        log.info("partitions_assigned", partitions=[f"{topic}-{number}" for topic, number in sorted(assigned)])
 
-    def _position(self, key: Key, partition: Any) -> None:  # noqa: ANN401 - the client has no types
+    def _position(self, key: Key, partition: Any, first: int, end: int) -> None:  # noqa: ANN401 - the client has no types
         """Seek to a partition's committed offset, or to the configured start."""
-        offset = self._consumer.committed(partition, timeout_ms=_LOOKUP_MS)
-        if offset is None:
-            offset = self._start(partition)
+        committed = self._consumer.committed(partition, metadata=True, timeout_ms=_LOOKUP_MS)
+        if committed is None:
+            offset, mark = self._chosen.get(key), None
+            if offset is None:
+                offset = self._chosen[key] = self._start(partition, first, end)
             self._begun[key] = offset
         else:
-            first = self._consumer.beginning_offsets([partition], timeout_ms=_LOOKUP_MS)[partition]
-            if offset < first:
-                message = (
-                    f"lost offsets: group {self._settings.group_id!r} stands at {offset} of {key[0]}-{key[1]}, but the"
-                    f" topic begins at {first}; records are gone. Reset the group's offset to go on"
-                )
-                raise KafkaProblem(message, EXIT_OPERATOR)
-        if self.next.get(key) != offset:
+            offset, mark = int(committed.offset), committed.metadata
+            self._chosen.pop(key, None)
+            self._check(key, offset, first, end)
+        if self.next.get(key) != offset or self._marks.get(key) != mark:
             self._lost.add(key)
         self.next[key] = offset
+        self._marks[key] = mark
         self._consumer.seek(partition, offset)
 
-    def _start(self, partition: Any) -> int:  # noqa: ANN401 - the client has no types
+    def _check(self, key: Key, offset: int, first: int, end: int) -> None:
+        """Raise if the records at an offset are gone."""
+        if first <= offset <= end:
+            return
+        what = (
+            f"the topic begins at {first}: records are gone"
+            if offset < first
+            else f"the topic ends at {end}: it was made anew, or has lost records"
+        )
+        message = (
+            f"lost offsets: group {self._settings.group_id!r} stands at {offset} of {key[0]}-{key[1]}, but {what}."
+            " Reset the group's offset to go on"
+        )
+        raise KafkaProblem(message, EXIT_OPERATOR)
+
+    def _start(self, partition: Any, first: int, end: int) -> int:  # noqa: ANN401 - the client has no types
         """Return the offset at which a partition without a committed one begins."""
         start = self._settings.start
-        if start == "beginning":
-            return int(self._consumer.beginning_offsets([partition], timeout_ms=_LOOKUP_MS)[partition])
-        end = int(self._consumer.end_offsets([partition], timeout_ms=_LOOKUP_MS)[partition])
-        if start == "end":
-            return end
+        if start in {"beginning", "end"}:
+            return first if start == "beginning" else end
         found = self._consumer.offsets_for_times({partition: from_iso(start)}, timeout_ms=_LOOKUP_MS)[partition]
         return end if found is None else int(found.offset)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from monitor.kafka.connection import ConnectionSettings
-from monitor.kafka.errors import EXIT_OPERATOR, KafkaProblem, connecting, problem
+from monitor.kafka.connection import ConnectionSettings, connect
+from monitor.kafka.errors import EXIT_OPERATOR, UNREADABLE, KafkaProblem, problem, unreadable
 from monitor.times import from_iso
 
 _LOOKUP_MS = 10_000
@@ -41,17 +42,21 @@ class Range:
             KafkaProblem: if the cluster cannot be reached, the topic does not exist or a place cannot be understood.
         """
         self._topic = topic
-        with connecting(connection.address):
-            self._consumer: Any = KafkaConsumer(
-                **connection.arguments(),
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                isolation_level="read_committed",
-                max_poll_records=max_poll_records,
-                fetch_max_wait_ms=100,
-            )
+        self._consumer: Any = connect(
+            KafkaConsumer,
+            connection,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_poll_records=max_poll_records,
+            fetch_max_wait_ms=100,
+        )
+        try:
             numbers = self._consumer.partitions_for_topic(topic)
+        except KafkaError as error:
+            self.close()
+            raise problem(error, f"cannot look up the topic {topic!r}") from None
         if not numbers:
             self.close()
             message = f"the topic {topic!r} does not exist on {connection.address}"
@@ -63,34 +68,46 @@ class Range:
             self._ends = None if end is None else self._places(end)
             for partition, offset in begins.items():
                 self._consumer.seek(partition, offset)
+            self.exhausted = False
+            self._look()
         except KafkaError as error:
             self.close()
             raise problem(error, f"cannot look up offsets of {topic!r}") from None
-        self.exhausted = False
-        self._look()
 
     def poll(self, timeout: float) -> dict[Key, list[Any]]:
-        """Return new records by partition, each in the order of its offsets."""
+        """Return new records by partition, each in the order of its offsets, after at most about `timeout` seconds.
+
+        Raises:
+            KafkaProblem: if the topic cannot be read; polling on is useless.
+        """
         until = time.monotonic() + timeout
         while not self.exhausted:
             try:
                 found = self._consumer.poll(timeout_ms=max(0, int((until - time.monotonic()) * 1000)))
+                records = self._within(found)
+                self._look()
             except KafkaError as error:
                 raise problem(error, f"cannot read {self._topic!r}") from None
-            records = {}
-            for partition, batch in found.items():
-                end = None if self._ends is None else self._ends[partition]
-                kept = batch if end is None else [record for record in batch if record.offset < end]
-                if kept:
-                    records[partition.topic, partition.partition] = kept
-            self._look()
+            except UNREADABLE as error:
+                raise unreadable(error, f"cannot read {self._topic!r}") from None
             if records or time.monotonic() >= until:
                 return records
         return {}
 
     def close(self) -> None:
-        """Disconnect."""
-        self._consumer.close(autocommit=False)
+        """Disconnect. May be called twice."""
+        with suppress(KafkaError):
+            self._consumer.close(autocommit=False, timeout_ms=2_000)
+
+    def _within(self, found: Mapping[Any, list[Any]]) -> dict[Key, list[Any]]:
+        """Return the records that lie before the end of their partition's range."""
+        records = {}
+        for partition, batch in found.items():
+            end = None if self._ends is None else self._ends[partition]
+            kept = batch if end is None else [record for record in batch if record.offset < end]
+            if kept:
+                records[partition.topic, partition.partition] = kept
+        return records
 
     def _look(self) -> None:
         """Stop reading partitions that are at their end."""
@@ -120,7 +137,7 @@ class Range:
                 moment = from_iso(text)
             except ValueError:
                 self.close()
-                message = f"{text!r} is no place in a topic: write beginning, end, an ISO time, an offset, or 0:120,1:80"
+                message = f"{text!r} is no place in a topic: write beginning, end, an ISO time, an offset or 0:120,1:80"
                 raise KafkaProblem(message, EXIT_OPERATOR) from None
             times = self._consumer.offsets_for_times(dict.fromkeys(partitions, moment), timeout_ms=_LOOKUP_MS)
             wanted = {p: last[p] if times.get(p) is None else int(times[p].offset) for p in partitions}
