@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import socket
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,7 +18,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from monitor.codec import features_of
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.consumer import GroupSettings, Member
-from monitor.kafka.errors import KafkaProblem
+from monitor.kafka.errors import EXIT_RETRY, KafkaProblem
 from monitor.kafka.range import Range
 from monitor.kafka.transactions import TransactionFailed, Transactions
 from monitor.message import Message
@@ -28,7 +30,12 @@ log = structlog.get_logger(__name__)
 
 schemes = ("kafka",)
 AUTO = "auto"
-_BACKOFF_SECONDS = 0.2
+PATIENCE_SECONDS = 600.0
+"""How long a running member tries to commit before it gives up and leaves the rest to a restart."""
+
+_BACKOFF_SECONDS = 0.1
+_LONGEST_PAUSE = 5.0
+_ROW_SECONDS = 60.0  # failures that are farther apart have nothing to do with each other
 
 
 class Settings(ConnectionSettings, SourceSettings):
@@ -41,7 +48,8 @@ class Settings(ConnectionSettings, SourceSettings):
         AUTO, description="static member of the group; auto: <group_id>-<hostname>; null: a dynamic member"
     )
     transactional_id: str = Field(
-        AUTO, description="identity of the transactions; auto: that of group_instance_id; a second user fences the first"
+        AUTO,
+        description="identity of the transactions; auto: that of group_instance_id; a second user fences the first",
     )
     start: str = Field(
         "beginning", description="where a partition without a committed offset begins: beginning, end or an ISO time"
@@ -113,7 +121,7 @@ class Settings(ConnectionSettings, SourceSettings):
             raise SourceError(message, 2)
         names = ConnectionSettings.model_fields
         known = {} if configured is None else {n: getattr(configured, n) for n in names if hasattr(configured, n)}
-        return RangeSettings(  # type: ignore[return-value] - read like the source, but without a group
+        return RangeSettings(  # type: ignore[return-value]  # read like the source, but without a group
             connection=ConnectionSettings(**known),
             topic=url.netloc,
             begin=query.get("from", ["beginning"])[0],
@@ -174,17 +182,13 @@ class KafkaRange(Source):
         Raises:
             SourceError: if that is not possible.
         """
-        try:
+        with _said():
             self._range = Range(settings.connection, settings.topic, settings.begin, settings.end)
-        except KafkaProblem as error:
-            raise SourceError(str(error), error.status) from None
 
-    def poll(self, timeout: float) -> list[Batch]:  # type: ignore[override] - it never returns Rows
+    def poll(self, timeout: float) -> list[Batch]:  # type: ignore[override]  # it never returns Rows
         """Return the next records."""
-        try:
+        with _said():
             return _batches(self._range.poll(timeout))
-        except KafkaProblem as error:
-            raise SourceError(str(error), error.status) from None
 
     @property
     def exhausted(self) -> bool:
@@ -197,21 +201,28 @@ class KafkaRange(Source):
 
 
 class KafkaSource(Source):
-    """A member of a consumer group whose offsets, alerts and dead letters are committed in one transaction."""
+    """A member of a consumer group whose offsets, alerts and dead letters are committed in one transaction.
+
+    While the brokers cannot be reached, `poll` returns nothing and tries again, so that the loop that calls it turns
+    on; after `PATIENCE_SECONDS` without one good transaction it gives up.
+    """
 
     transactional: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
-        """Connect, settle what a predecessor left open, and join the group.
+        """Connect, and make sure that the topics exist; the group is joined by `poll`.
 
         Raises:
             SourceError: if the cluster cannot be reached, refuses, or lacks a topic.
         """
-        self._settings = settings
-        try:
-            self._transactions = Transactions(
-                settings, settings.identity, settings.transaction_timeout_ms, settings.compression_type
-            )
+        self._patience = settings.bootstrap_timeout_ms / 1000  # until the first transaction is possible
+        self._failing = self._failed_at = time.monotonic()  # first and last of the failures in a row
+        self._failures = 0
+        self._retry_at = 0.0
+        self._mark = uuid.uuid4().hex
+        self._marks = itertools.count()
+        self.commit_seconds = 0.0
+        with _said():
             self._member = Member(
                 settings,
                 GroupSettings(
@@ -226,33 +237,44 @@ class KafkaSource(Source):
                     settings.max_partition_fetch_bytes,
                 ),
             )
-        except (KafkaProblem, OSError) as error:
-            raise SourceError(str(error), getattr(error, "status", 1)) from None
-        self._failures = 0
-        self.commit_seconds = 0.0
+            # Opened by the first poll: a process that cannot run for another reason must not fence one that does.
+            self._transactions = Transactions(
+                settings,
+                settings.identity,
+                settings.transaction_timeout_ms,
+                settings.compression_type,
+                open_now=False,
+            )
+
+    def require(self, topics: Mapping[str, str]) -> None:
+        """Make sure that topics exist, each with the setting that names it.
+
+        Raises:
+            SourceError: for the first one that does not.
+        """
+        with _said():
+            self._member.require(topics)
 
     def poll(self, timeout: float) -> list[Batch | Rows]:
         """Return new records of the partitions that are this member's."""
-        try:
+        with _said():
+            if self._transactions.broken and not self._mend(timeout):
+                return []
             records = self._member.poll(timeout)
             begun = self._member.take_begun()
             if begun:  # a partition's start is committed at once: a restart must not choose another
                 self._commit(begun, ())
-        except KafkaProblem as error:
-            raise SourceError(str(error), error.status) from None
         return list(_batches(records))
 
     @property
     def ready(self) -> bool:
-        """True once the group has answered, also with no partition for this member."""
-        return self._member.settled
+        """True while the group has given this member its partitions, be it none, and commits are possible."""
+        return self._member.settled and not self._transactions.broken
 
     def commit(self, positions: Mapping[Key, int], messages: Sequence[Message] = ()) -> bool:
         """Commit positions and messages in one transaction."""
-        try:
+        with _said():
             return self._commit(positions, messages)
-        except KafkaProblem as error:
-            raise SourceError(str(error), error.status) from None
 
     def take_lost(self) -> set[Key]:
         """Return the partitions that are not this member's any more, or that it reads from elsewhere."""
@@ -263,22 +285,63 @@ class KafkaSource(Source):
         return self._member.lag()
 
     def close(self) -> None:
-        """Leave."""
+        """Leave. May be called twice."""
         self._transactions.close()
         self._member.close()
 
-    def _commit(self, positions: Mapping[Key, int], messages: Sequence[Message]) -> bool:
+    def _mend(self, timeout: float) -> bool:
+        """Try to get a producer; False if there is none yet. Takes a few seconds at most."""
+        wait = self._retry_at - time.monotonic()
+        if wait > 0:
+            time.sleep(min(wait, timeout))
+            return False
         try:
-            self.commit_seconds = self._transactions.commit(messages, positions, self._member.membership)
+            self._transactions.rebuild()
+        except KafkaProblem as error:
+            self._failed(error)
+            return False
+        self._patience = PATIENCE_SECONDS
+        self._member.unsettle()  # nobody knows what became of the last transaction, until the broker is asked
+        return True
+
+    def _commit(self, positions: Mapping[Key, int], messages: Sequence[Message]) -> bool:
+        if not self._member.stable:
+            # The group is about to give the partitions to somebody, maybe to this member again.
+            self._member.unsettle()
+            return False
+        mark = f"{self._mark}-{next(self._marks)}"
+        self._member.note(positions, mark)
+        try:
+            self.commit_seconds = self._transactions.commit(messages, positions, self._member.membership, mark)
         except TransactionFailed as error:
             # Nobody knows whether it committed, or the group has another owner for the partitions. A new producer
             # settles the transaction; the member polls, so that it is in the group again, and only then looks up
             # where it is.
-            log.warning("transaction_failed", error=str(error), rejected=error.rejected)
-            self._failures += 1
-            time.sleep(min(5.0, _BACKOFF_SECONDS * 2 ** min(self._failures, 5)))
-            self._transactions.rebuild()
             self._member.unsettle()
+            self._failed(KafkaProblem(f"transactions fail: {error}"))
+            log.warning("transaction_failed", error=str(error), rejected=error.rejected)
             return False
         self._failures = 0
         return True
+
+    def _failed(self, error: KafkaProblem) -> None:
+        """Wait longer after each failure, and give up in the end."""
+        now = time.monotonic()
+        if self._failures == 0 or now - self._failed_at > _ROW_SECONDS:
+            self._failing = self._failing if self._patience < PATIENCE_SECONDS else now
+            self._failures = 0
+        if error.status != EXIT_RETRY or now - self._failing > self._patience:
+            raise error
+        log.warning("brokers_do_not_answer", error=str(error), seconds=round(now - self._failing, 1))
+        self._failed_at = now
+        self._retry_at = now + min(_LONGEST_PAUSE, _BACKOFF_SECONDS * 2 ** min(self._failures, 6))
+        self._failures += 1
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """Turn a problem with Kafka into an error of the source."""
+    try:
+        yield
+    except KafkaProblem as error:
+        raise SourceError(str(error), error.status) from None
