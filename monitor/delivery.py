@@ -16,15 +16,18 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from monitor.message import Message
 from monitor.config import Config
 from monitor.engine import DeadLetter, Work
+from monitor.message import Message
 from monitor.sinks.base import Sink, SinkError
 from monitor.sources.base import Key, Source
 
 log = structlog.get_logger(__name__)
 
 _LONGEST_PAUSE = 5.0
+_NAP = 0.1
+LARGEST_LETTER = 900_000
+"""Most bytes of key and value of a dead letter: a topic takes messages up to 1 MiB unless told otherwise."""
 
 
 class DeadLetterFile:
@@ -37,7 +40,7 @@ class DeadLetterFile:
             SinkError: if that is not possible.
         """
         try:
-            self._file = Path(path).open("ab")
+            self._file = Path(path).open("ab")  # noqa: SIM115 - open for as long as the daemon lives
         except OSError as error:
             message = f"dead_letter.path {path}: {error.strerror}"
             raise SinkError(message) from None
@@ -45,10 +48,10 @@ class DeadLetterFile:
     def write(self, letters: Sequence[DeadLetter]) -> None:
         """Append letters; they are on disk when this returns."""
         for letter in letters:
-            line = {name: value.decode("utf-8", "replace") for name, value in letter.headers}
+            line: dict[str, str | None] = {name: value.decode("utf-8", "replace") for name, value in letter.headers}
             for name, raw in (("key", letter.key), ("value", letter.value)):
                 try:
-                    line[name] = raw.decode() if raw is not None else None  # type: ignore[assignment] - null
+                    line[name] = raw.decode() if raw is not None else None
                 except UnicodeDecodeError:
                     line[f"{name}_base64"] = base64.b64encode(raw or b"").decode()
             self._file.write(msgspec.json.encode(line) + b"\n")
@@ -68,7 +71,12 @@ class Delivery:
     """Publishes work and stores positions, in the one order that loses nothing."""
 
     def __init__(
-        self, config: Config, source: Source, sinks: Sequence[Sink], give_up: Callable[[], bool], idle: Callable[[], None]
+        self,
+        config: Config,
+        source: Source,
+        sinks: Sequence[Sink],
+        give_up: Callable[[], bool],
+        idle: Callable[[], None],
     ) -> None:
         """Set up.
 
@@ -78,15 +86,21 @@ class Delivery:
             sinks: sinks that get the events before the positions are stored.
             give_up: asked while a sink does not take events; True ends the tries.
             idle: called while a sink does not take events, so that the process counts as alive.
+
+        Raises:
+            SourceError: if a topic that is to be published to does not exist.
+            SinkError: if the file of the dead letters cannot be opened.
         """
         self._source = source
         self._sinks = list(sinks)
         self._give_up, self._idle = give_up, idle
         dead = config.dead_letter
         kafka = source.transactional
-        self._alerts = next((s.topic for s in config.sink if kafka and s.type == "kafka"), None)  # type: ignore[attr-defined] - the Kafka sink's
+        self._alerts = next((s.topic for s in config.sink if kafka and s.type == "kafka"), None)  # type: ignore[attr-defined]  # the Kafka sink's
         self._dead_topic = dead.topic if dead is not None and kafka and dead.type in {None, "kafka"} else None
         path = dead.path if dead is not None and self._dead_topic is None else None
+        needed = {self._alerts: "sink.topic", self._dead_topic: "dead_letter.topic"}
+        source.require({topic: setting for topic, setting in needed.items() if topic is not None})
         self._dead_file = DeadLetterFile(path) if path is not None else None
 
     def commit(self, works: Sequence[Work], positions: Mapping[Key, int]) -> bool:
@@ -101,12 +115,12 @@ class Delivery:
             if self._alerts is not None:
                 messages += [Message(self._alerts, e.key, e.value, e.headers) for e in work.events]
             if self._dead_topic is not None:
-                messages += [Message(self._dead_topic, d.key, d.value, d.headers) for d in work.dead_letters]
+                messages += [_letter(self._dead_topic, each) for each in work.dead_letters]
             elif self._dead_file is not None and work.dead_letters:
                 self._dead_file.write(work.dead_letters)
             for sink in self._sinks:
-                if work.events:
-                    self._deliver(sink, work.events)
+                if work.events and not self._deliver(sink, work.events):
+                    return False
         return self._source.commit(positions, messages)
 
     def tick(self) -> None:
@@ -121,18 +135,43 @@ class Delivery:
         if self._dead_file is not None:
             self._dead_file.close()
 
-    def _deliver(self, sink: Sink, events: Sequence[Message]) -> None:
-        """Deliver until the sink has taken the events."""
+    def _deliver(self, sink: Sink, events: Sequence[Message]) -> bool:
+        """Deliver until the sink has taken the events; False if they are to come again after a restart."""
         pause = 0.1
         while True:
             try:
                 sink.deliver(events)
             except SinkError as error:
-                if error.permanent or self._give_up():
+                if getattr(error, "status", 1) != 1:
+                    raise
+                if error.permanent:  # the receiver has understood and refused: the others must not wait for ever
+                    log.warning("event_refused", error=str(error))
+                    return True
+                if self._give_up():
+                    if self._source.transactional:
+                        log.warning("events_left", error=str(error), events=len(events))
+                        return False
                     raise
                 log.warning("sink_failed", error=str(error))
-                self._idle()
-                time.sleep(pause)
+                self._rest(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
-                return
+                return True
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, but not when everything is to end."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._give_up():
+            self._idle()
+            time.sleep(_NAP)
+
+
+def _letter(topic: str, letter: DeadLetter) -> Message:
+    """Return a dead letter as a message: bytes as they came, but not more than a topic takes."""
+    key, value, headers = letter.key, letter.value, letter.headers
+    size = len(key or b"") + len(value or b"")
+    if size > LARGEST_LETTER:
+        headers = [*headers, ("truncated", str(size).encode())]
+        key = None if key is None else key[: LARGEST_LETTER // 2]
+        value = None if value is None else value[: LARGEST_LETTER - len(key or b"")]
+    return Message(topic, key, value, headers)

@@ -8,6 +8,8 @@ nobody else.
 from __future__ import annotations
 
 import threading
+import time
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -33,11 +35,40 @@ def relayed(config: Config) -> tuple[list[SinkSettings], list[SinkSettings]]:
     return [sink for sink in config.sink if sink.type != "kafka"], []
 
 
+def relays(config: Config) -> list[Relay]:
+    """Start the relays that a configuration asks for.
+
+    Each has a consumer group of its own, `<group_id>.<type>`; the second of a type is `<group_id>.<type>-2`. In one
+    group, two files would get half of the events each.
+
+    Raises:
+        SinkError: if a sink cannot be opened.
+    """
+    started: list[Relay] = []
+    seen: Counter[str] = Counter()
+    try:
+        for settings in relayed(config)[0]:
+            seen[settings.type] += 1
+            again = f"-{seen[settings.type]}" if seen[settings.type] > 1 else ""
+            group = f"{config.source.group_id}.{settings.type}{again}"  # type: ignore[union-attr]  # a Kafka source
+            started.append(Relay(config, settings, group))
+    except BaseException:
+        for relay in started:
+            relay.close()
+        raise
+    return started
+
+
 class Relay:
     """Feeds one sink, in a thread of its own, until it is closed."""
 
-    def __init__(self, config: Config, settings: SinkSettings) -> None:
+    def __init__(self, config: Config, settings: SinkSettings, group: str) -> None:
         """Open the sink, and start.
+
+        Args:
+            config: the configuration.
+            settings: the sink's.
+            group: the consumer group that keeps how far the sink has got.
 
         Raises:
             SinkError: if the sink cannot be opened.
@@ -45,33 +76,38 @@ class Relay:
         self._settings = settings
         self._sink: Sink = settings.build()
         self._source = config.source
-        self._topic = next(sink.topic for sink in config.sink if sink.type == "kafka")  # type: ignore[attr-defined] - the Kafka sink's
-        self._group = f"{config.source.group_id}.{settings.type}"  # type: ignore[union-attr] - a Kafka source
+        self._topic = next(sink.topic for sink in config.sink if sink.type == "kafka")  # type: ignore[attr-defined]  # the Kafka sink's
+        self._group = group
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"relay-{settings.type}", daemon=True)
         self._thread.start()
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Stop after the delivery in hand."""
+    def stop(self) -> None:
+        """Ask it to end after the delivery in hand."""
         self._ended.set()
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Stop, and wait for the delivery in hand; what is not confirmed comes again after a restart."""
+        self.stop()
         self._thread.join(timeout)
 
     def _run(self) -> None:
         pause = 0.5
         while not self._ended.is_set():
+            began = time.monotonic()
             try:
                 self._follow()
             except (KafkaProblem, SinkError) as error:
                 log.warning("relay_failed", sink=self._settings.type, error=str(error))
-            except Exception as error:  # noqa: BLE001 - a relay must not end while the daemon lives
+            except Exception as error:
                 log.exception("relay_failed", sink=self._settings.type, error=type(error).__name__)
             self._ended.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _LONGEST_PAUSE) if time.monotonic() - began < _LONGEST_PAUSE else 0.5
         self._sink.close()
 
     def _follow(self) -> None:
         """Deliver what comes, from where the group stands."""
-        follower = Follower(self._source, self._topic, self._group)  # type: ignore[arg-type] - a Kafka source
+        follower = Follower(self._source, self._topic, self._group)  # type: ignore[arg-type]  # a Kafka source
         try:
             while not self._ended.is_set():
                 events = follower.poll(_POLL_SECONDS)

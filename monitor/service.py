@@ -19,8 +19,8 @@ from monitor.engine import Engine, Work
 from monitor.http import Health
 from monitor.metrics import Metrics
 from monitor.notifier import Notifier
-from monitor.sinks.base import Sink, SinkError
-from monitor.sources.base import Key, Source, SourceError
+from monitor.sinks.base import Sink
+from monitor.sources.base import Key, Source
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ _STATUS_SECONDS = 5.0
 class Service:
     """Runs an engine between a source and its sinks."""
 
-    def __init__(  # noqa: PLR0913 - what a daemon is made of
+    def __init__(
         self,
         config: Config,
         engine: Engine,
@@ -59,6 +59,7 @@ class Service:
         self._notifier = Notifier()
         self._interval = getattr(config.source, "commit_interval_ms", 1_000) / 1000
         self._stopping = False
+        self._signal = 0
         self._ready = False
         self._waiting: dict[Key, int] = {}  # positions that wait for a commit
         self._since = 0.0
@@ -68,8 +69,7 @@ class Service:
     def stop(self, signum: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
         """End after what is in hand."""
         del frame
-        if not self._stopping:
-            log.info("stopping", signal=signal.Signals(signum).name)
+        self._signal = self._signal or signum  # the loop logs it: a handler may have come between two bytes of a line
         self._stopping = True
 
     def run(self) -> int:
@@ -84,6 +84,9 @@ class Service:
                 self._turn()
                 if self._source.exhausted and not self._waiting:
                     break
+            if self._signal:
+                log.info("stopping", signal=signal.Signals(self._signal).name)
+            self._health.ready, self._health.reason = False, "stopping"
             self._notifier.stopping()
             self._commit(force=True)
         finally:
@@ -143,9 +146,10 @@ class Service:
         """Tell the watchdog, the HTTP port and systemd that the loop turns."""
         self._health.beat()
         self._notifier.alive()
-        if self._source.ready and not self._ready:
-            self._ready = self._health.ready = True
-            self._health.reason = "ok"
+        self._health.ready = self._source.ready
+        self._health.reason = "ok" if self._health.ready else "waiting for the brokers or the consumer group"
+        if self._health.ready and not self._ready:
+            self._ready = True
             self._notifier.ready("consuming")
             log.info("ready")
         now = time.monotonic()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import click
 import structlog
@@ -17,10 +21,16 @@ from monitor.config import ConfigError, load
 from monitor.engine import Engine
 from monitor.http import Health, HttpServer
 from monitor.metrics import Metrics
-from monitor.relay import Relay, relayed
+from monitor.relay import Relay, relayed, relays
 from monitor.service import Service
 
 log = structlog.get_logger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SECONDS = 9.5
+"""So long after a signal the process ends in any case: 10 s are promised."""
+
+EXIT_HUNG = 70
 
 
 @click.command(name="run")
@@ -56,19 +66,42 @@ def command(config_path: Path, overrides: tuple[str, ...]) -> None:
             chunk=list(model.chunk),
             http=f"{http.host}:{http.port}",
         )
+        for name in SIGNALS:
+            signal.signal(name, _leave)
         source = config.source.build(config.record, engine.features)
-        relays: list[Relay] = []
+        fed: list[Relay] = []
         try:
-            fed, direct = relayed(config)
-            service = Service(config, engine, source, [sink.build() for sink in direct], metrics, health)
-            for name in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(name, service.stop)
-            relays = [Relay(config, sink) for sink in fed]
+            service = Service(config, engine, source, [sink.build() for sink in relayed(config)[1]], metrics, health)
+
+            def stop(signum: int, frame: FrameType | None) -> None:
+                service.stop(signum, frame)
+                guard = threading.Timer(STOP_SECONDS, _abandon)
+                guard.daemon = True
+                guard.start()
+
+            fed = relays(config)
+            for name in SIGNALS:
+                signal.signal(name, stop)
             gc.collect()
             gc.freeze()  # what lives until the end need not be looked through again and again
             status = service.run()
         finally:
-            for relay in relays:
+            for relay in fed:
+                relay.stop()
+            for relay in fed:
                 relay.close()
             source.close()
     sys.exit(status)
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    """End a process that has not begun its work."""
+    del signum, frame
+    sys.exit(0)
+
+
+def _abandon() -> None:
+    """End a process that was asked to and does not: something hangs, and what is not committed is done again."""
+    with suppress(OSError):
+        os.write(2, b"tidegauge: did not end in time: what is not committed is done again after a restart\n")
+    os._exit(EXIT_HUNG)
