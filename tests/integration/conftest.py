@@ -1,0 +1,82 @@
+"""A bundle and a configuration for the daemon, and topics of its own for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.bundle import Bundle
+from tests.bundles import train_bundle
+from tests.kafka.broker import Broker
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A trained bundle. Copy it before changing it."""
+    return train_bundle(tmp_path_factory.mktemp("trained") / "bundle")
+
+
+@dataclass
+class Job:
+    """Topics, group and configuration of one test."""
+
+    bootstrap: str
+    input: str
+    alerts: str
+    dead: str
+    group: str
+    config: dict[str, Any]
+
+    def member(self, name: str | None = "one", **source: Any) -> dict[str, Any]:
+        """Return the configuration of a member of the group; None = a dynamic one."""
+        static = {"group_instance_id": None if name is None else f"{self.group}-{name}"}
+        return {**self.config, "source": {**self.config["source"], **static, **source}}
+
+
+def settings(bundle: Bundle) -> dict[str, Any]:
+    """Return what all configurations share: a line that only bumps cross, alerts that end soon."""
+    return {
+        "model": {"bundle": str(bundle.path)},
+        "threshold": {"type": "static", "value": 1.0},
+        "alert": {"open_after": 1, "resolve_after": 2, "rest": 0},
+    }
+
+
+def make_job(bundle: Bundle, bootstrap: str, topic: Callable[..., str], partitions: int = 1) -> Job:
+    """Make topics, and a configuration for them."""
+    names = topic(partitions=partitions), topic(), topic()
+    group = f"group-{uuid.uuid4().hex[:8]}"
+    config = {
+        **settings(bundle),
+        "source": {
+            "type": "kafka",
+            "bootstrap_servers": bootstrap.split(","),
+            "topics": [names[0]],
+            "group_id": group,
+            "session_timeout_ms": 6_000,
+        },
+        "sink": {"type": "kafka", "topic": names[1]},
+        "dead_letter": {"topic": names[2]},
+    }
+    return Job(bootstrap, *names, group, config)
+
+
+@pytest.fixture
+def job(kafka: Broker, topic: Callable[..., str], bundle: Bundle) -> Callable[..., Job]:
+    """Makes jobs: `job(partitions=2)`."""
+
+    def make(partitions: int = 1) -> Job:
+        return make_job(bundle, kafka.bootstrap, topic, partitions)
+
+    return make
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder for the daemons of a test."""
+    return tmp_path
