@@ -1,17 +1,21 @@
-"""The topics that a configuration needs, and what a cluster has of them."""
+"""The topics that a configuration needs, what a cluster has of them, and what it lets this user do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka import errors as client
+from kafka.admin import ConfigResource, ConfigResourceType
 
-from monitor.kafka.connection import ConnectionSettings
-from monitor.kafka.errors import connecting, problem
+from monitor.kafka.connection import ConnectionSettings, connect
+from monitor.kafka.errors import EXIT_OPERATOR, KafkaProblem, problem
+
+LOOKED_AT = ("cleanup.policy", "retention.ms")
+"""The settings of a topic that are shown beside those that it should have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +27,35 @@ class Topic:
         purpose: what it is for: input, alerts or dead letters.
         partitions: number of partitions.
         configs: settings of the topic, under Kafka's names.
+        setting: the setting of the configuration that names it.
+        right: what the daemon must be allowed to do with it, under Kafka's name.
+        hint: what else an operator should know.
     """
 
     name: str
     purpose: str
     partitions: int
     configs: Mapping[str, str]
+    setting: str
+    right: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A topic as it is."""
+    """A topic as it is.
+
+    Attributes:
+        partitions: number of partitions.
+        replication: replicas of its first partition.
+        rights: what this user may do with it, under Kafka's names; None = the cluster does not say.
+        configs: those of `LOOKED_AT`, as far as they may be seen.
+    """
 
     partitions: int
     replication: int
+    rights: frozenset[str] | None = None
+    configs: Mapping[str, str] = field(default_factory=dict)
 
 
 class Cluster:
@@ -49,59 +68,125 @@ class Cluster:
             KafkaProblem: if that fails.
         """
         self._address = connection.address
-        with connecting(connection.address):
-            self._admin: Any = KafkaAdminClient(**connection.arguments())
+        self._admin: Any = connect(KafkaAdminClient, connection)
 
     def find(self, names: Sequence[str]) -> dict[str, Found]:
-        """Return those of the topics that exist."""
+        """Return those of the topics that exist.
+
+        Raises:
+            KafkaProblem: if the cluster cannot be asked, or does not let this user look at one of them.
+        """
         with self._asking("cannot look at the topics"):
-            described = self._admin.describe_topics(list(names))
-        found = {}
-        for topic in described:
-            partitions = topic.get("partitions") or []
-            if not topic.get("error_code") and partitions:
-                found[str(topic.get("name") or topic.get("topic"))] = Found(
-                    len(partitions), len(_replicas(partitions[0]))
-                )
-        return found
+            described = {str(topic["name"]): topic for topic in self._admin.describe_topics(list(names))}
+        there = [name for name in names if self._exists(name, described.get(name))]
+        configs = self._configs(there)
+        return {
+            name: Found(
+                len(described[name]["partitions"]),
+                len(described[name]["partitions"][0]["replica_nodes"]),
+                _rights(described[name]),
+                configs.get(name, {}),
+            )
+            for name in there
+        }
 
     def create(self, topics: Sequence[Topic]) -> list[str]:
         """Make the topics that are missing, and return their names; what exists is never altered.
 
         They get as many replicas as there are brokers, at most three.
+
+        Raises:
+            KafkaProblem: if one of them cannot be made.
         """
-        missing = [topic for topic in topics if topic.name not in self.find([t.name for t in topics])]
-        if not missing:
-            return []
+        there = self.find([topic.name for topic in topics])
         with self._asking("cannot make topics"):
             brokers = len(self._admin.describe_cluster()["brokers"])
             wanted = {
                 topic.name: {
                     "num_partitions": topic.partitions,
-                    "replication_factor": min(3, brokers),
+                    "replication_factor": max(1, min(3, brokers)),
                     "configs": dict(topic.configs),
                 }
-                for topic in missing
+                for topic in topics
+                if topic.name not in there
             }
-            try:
-                self._admin.create_topics(wanted)
-                self._admin.wait_for_topics(list(wanted))
-            except TopicAlreadyExistsError:
-                return [name for name in wanted if name not in self.find(list(wanted))]
-        return list(wanted)
+            if not wanted:
+                return []
+            answers = self._admin.create_topics(wanted, raise_errors=False)["topics"]
+            made = [str(answer["name"]) for answer in answers if not answer["error_code"]]
+            for answer in answers:
+                error = client.for_code(answer["error_code"])
+                if error not in {client.NoError, client.TopicAlreadyExistsError}:  # somebody else was faster: fine
+                    raise problem(error(answer["error_message"]), f"cannot make the topic {answer['name']!r}")
+            self._admin.wait_for_topics(list(wanted))
+        return made
+
+    def forbidden(self, groups: Iterable[str], transactional_ids: Iterable[str]) -> list[str]:
+        """Return a line for each group and identity of transactions that this user may not use.
+
+        Nothing is joined and nothing fenced by asking.
+
+        Raises:
+            KafkaProblem: if the cluster cannot be asked.
+        """
+        lines = []
+        with self._asking("cannot look at groups and transactions"):
+            for group in groups:
+                try:
+                    answer = str(self._admin.describe_groups([group]).get(group, {}).get("error") or "")
+                except client.GroupAuthorizationFailedError as error:
+                    answer = str(error)
+                if "Authorization" in answer:
+                    lines.append(f"source.group_id: this user may not read the group {group!r} (ACL READ on it)")
+            for name in transactional_ids:
+                try:
+                    self._admin.describe_transactions([name])
+                except client.TransactionalIdNotFoundError:
+                    pass  # nobody has used it yet
+                except client.TransactionalIdAuthorizationFailedError:
+                    text = f"this user may not use {name!r} (ACL WRITE on the transactional id)"
+                    lines.append(f"source.transactional_id: {text}")
+        return lines
 
     def close(self) -> None:
         """Disconnect."""
         self._admin.close()
 
+    def _exists(self, name: str, described: Mapping[str, Any] | None) -> bool:
+        """Return whether a described topic is there."""
+        error = client.for_code(described["error_code"]) if described else client.UnknownTopicOrPartitionError
+        if error is client.UnknownTopicOrPartitionError:
+            return False
+        if error is client.InvalidTopicError:
+            message = f"{name!r} is no name of a topic: 1 to 249 of A-Z a-z 0-9 . _ -"
+            raise KafkaProblem(message, EXIT_OPERATOR)
+        if error is not client.NoError:
+            raise problem(error(), f"cannot look at the topic {name!r} of {self._address}")
+        return bool(described and described["partitions"])
+
+    def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return some settings of topics; nothing where they may not be seen."""
+        if not names:
+            return {}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name, list(LOOKED_AT)) for name in names]
+        try:
+            answer = self._admin.describe_configs(resources, config_filter="all").get("topic", {})
+        except client.KafkaError:
+            return {}
+        return {
+            name: {key: str(entry["value"]) for key, entry in entries.items() if key in LOOKED_AT}
+            for name, entries in answer.items()
+        }
+
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
         try:
             yield
-        except KafkaError as error:
+        except client.KafkaError as error:
             raise problem(error, f"{what} of {self._address}") from None
 
 
-def _replicas(partition: Mapping[str, Any]) -> Sequence[Any]:
-    """Return the replicas of a described partition, whatever the client calls them."""
-    return partition.get("replica_nodes") or partition.get("replicas") or [0]
+def _rights(described: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return what a user may do with a described topic."""
+    rights = described.get("authorized_operations")
+    return None if rights is None else frozenset(map(str, rights))

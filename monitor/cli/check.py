@@ -1,0 +1,177 @@
+"""`tidegauge check`: whether a configuration would run, and what it would do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from models.bundle import Bundle, BundleError, read
+from monitor.cli import _quiet
+from monitor.cli._kafka import connection, needed
+from monitor.cli._options import set_option
+from monitor.config import Config, ConfigError, load
+from monitor.engine import Engine
+from monitor.kafka.errors import KafkaProblem
+from monitor.kafka.topics import Cluster, Found, Topic
+from monitor.sources.base import SourceError
+from monitor.sources.kafka import Settings as KafkaSource
+from monitor.table import ObjectColumn
+from monitor.threshold import DEFAULT_BUDGET, Static, ThresholdSettings
+
+_NAMED = 5
+"""So many features are named."""
+
+
+@click.command(name="check")
+@click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.option("--connect", is_flag=True, help="Look at the cluster, too: brokers, topics, what this user may do.")
+@set_option
+def command(
+    config_path: Path,
+    connect: bool,  # noqa: FBT001 - click passes it by name
+    overrides: tuple[str, ...],
+) -> None:
+    """Say whether `tidegauge run --config CONFIG` would start, and what it would do.
+
+    Nothing is changed anywhere, and no running member is disturbed.
+    """
+    config = load(config_path, overrides)
+    _quiet.configure(config)
+    name = str(config_path)
+    wrong = [f"{name}: {section}: missing" for section in ("source", "sink") if not getattr(config, section)]
+    said: list[str] = []
+    try:
+        bundle = read(config.model.bundle)
+        said += _core(config, bundle)
+    except (BundleError, ConfigError) as error:
+        wrong.append(f"{name}: {error}")
+    unreachable: KafkaProblem | None = None
+    if connect:
+        try:
+            lines, found = _cluster(config, config_path)
+            said += lines
+            wrong += [f"{name}: {line}" for line in found]
+        except KafkaProblem as error:
+            unreachable = error
+    for line in [*_edges(config), *said]:
+        click.echo(line)
+    if unreachable is not None:
+        if not wrong:
+            raise SourceError(str(unreachable), unreachable.status)
+        wrong.append(str(unreachable))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    click.echo(f"{name}: ok")
+
+
+def _edges(config: Config) -> list[str]:
+    """Say where records come from and where alerts go."""
+    lines = []
+    source = config.source
+    if isinstance(source, KafkaSource):
+        member = source.instance or "a dynamic member"
+        lines.append(f"input: {', '.join(source.topics)} on {source.address}, group {source.group_id} as {member}")
+        lines.append(f"transactions: {source.transactional_id if source.transactional_id != 'auto' else member}")
+    elif source is not None:
+        lines.append(f"input: {source.type} {', '.join(getattr(source, 'paths', ()))}".rstrip())
+    for sink in config.sink:
+        where = getattr(sink, "topic", None) or getattr(sink, "path", None) or getattr(sink, "url", "")
+        lines.append(f"alerts: {sink.type} {where}")
+    dead = config.dead_letter
+    where = None if dead is None else dead.topic or dead.path
+    lines.append(f"dead letters: {'counted only' if where is None else where}")
+    return lines
+
+
+def _core(config: Config, bundle: Bundle) -> list[str]:
+    """Say what becomes of records.
+
+    Raises:
+        BundleError: if the model cannot be loaded.
+        ConfigError: if bundle and configuration contradict each other.
+    """
+    from models.serving import Model  # loads the engine that runs networks
+
+    engine = Engine(config, bundle, Model(bundle))
+    window, threshold = engine.window, engine.pipeline.threshold
+    rows = "records" if window.interval is None else f"cells of {window.interval}"
+    names = engine.features if len(engine.features) <= _NAMED else (*engine.features[:_NAMED], "…")
+    features = f"{len(engine.features)} features ({', '.join(names)})"
+    sizes = engine.pipeline.partition("", 0).table.bytes_per_stream()
+    total = sum(sizes.values())
+    alert, most = config.alert, config.record.max_streams
+    full = f"{_size(total * most)} for record.max_streams ({most:,}) in a partition"
+    lines = [
+        f"model: {bundle.manifest.members[0].kind}, {features}, bundle {bundle.path}, sha256 {bundle.sha256[:12]}",
+        f"window: {window.length} {rows}, one every {window.stride}",
+        f"threshold: {_promise(config.threshold)}",
+        f"alert: opens after {alert.open_after} windows over the line, resolves after {alert.resolve_after}",
+        f"memory: {_size(total)} a stream, {full}",
+    ]
+    objects = [column.name for column in threshold.columns if isinstance(column, ObjectColumn)]
+    if objects:
+        kind = getattr(config.threshold, "type", "")
+        hint = "and is slower: tracked keeps numbers only"
+        lines.append(f"memory: threshold.type {kind} keeps a Python object a stream on top of that, {hint}")
+    return lines
+
+
+def _promise(settings: ThresholdSettings) -> str:
+    """Say what a threshold promises."""
+    kind = str(getattr(settings, "type", ""))
+    value = settings.value if isinstance(settings, Static.Settings) else None
+    if value is not None:
+        return f"{kind}, {value:g}"
+    if settings.q is not None:
+        return f"{kind}, {1 - settings.q:.3g} crossings a scored window"
+    return f"{kind}, {settings.budget or DEFAULT_BUDGET:g} alerts a stream and day"
+
+
+def _cluster(config: Config, path: Path) -> tuple[list[str], list[str]]:
+    """Return what the cluster has, and what is wrong with it.
+
+    Raises:
+        KafkaProblem: if the cluster cannot be asked.
+    """
+    wanted = needed(config)
+    if not wanted:
+        return [], []
+    said: list[str] = []
+    wrong: list[str] = []
+    cluster = Cluster(connection(config, path))
+    try:
+        found = cluster.find([topic.name for topic in wanted])
+        source = config.source
+        if isinstance(source, KafkaSource):
+            relays = [f"{source.group_id}.{sink.type}" for sink in config.sink if sink.type != "kafka"]
+            ids = [] if source.instance is None and source.transactional_id == "auto" else [source.identity]
+            wrong += cluster.forbidden([source.group_id, *relays], ids)
+    finally:
+        cluster.close()
+    for topic in wanted:
+        there = found.get(topic.name)
+        if there is None:
+            make = f"make it with `tidegauge topics {path} --create`"
+            wrong.append(f"{topic.setting}: the topic {topic.name!r} does not exist: {make}")
+            continue
+        said.append(f"topic {topic.name} ({topic.purpose}): {there.partitions} partitions")
+        wrong += _forbidden(topic, there)
+    return said, wrong
+
+
+def _forbidden(topic: Topic, found: Found) -> Sequence[str]:
+    """Say which right on a topic is missing."""
+    if found.rights is None or found.rights & {topic.right, "ALL"}:
+        return ()
+    return (f"{topic.setting}: this user has no right to {topic.right} the topic {topic.name!r} (ACL)",)
+
+
+def _size(number: float) -> str:
+    """Return a number of bytes for people."""
+    for unit in ("B", "KB", "MB"):
+        if number < 1000:  # noqa: PLR2004 - decimal units
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"
