@@ -1,0 +1,137 @@
+"""`tidegauge train`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.bundle import read
+from monitor.cli import main
+from monitor.times import to_iso
+
+START = 1_700_000_000_000
+QUICK = ("--set", "train.epochs=2", "--set", "train.nodes=8", "--set", "train.code_size=2")
+WINDOW = ("--set", "window.length=8", "--set", "window.stride=2")
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run the command as a shell would: exit status, standard output, standard error."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tidegauge", *map(str, arguments)])
+        status = 0
+        try:
+            main()
+        except SystemExit as error:
+            status = int(error.code or 0)
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return call
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Two sensors in waves for 200 minutes, with one line that is no record."""
+    path = tmp_path / "waves.csv"
+    lines = ["time,stream,pressure,flow,label"]
+    for minute in range(200):
+        wave = np.sin(minute / 3)
+        label = int(minute in {50, 51})
+        lines.append(f"{to_iso(START + minute * 60_000)},pump,{5 + wave:.3f},{100 - 3 * wave:.3f},{label}")
+    path.write_text("\n".join([*lines, "yesterday,pump,1,2,0"]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_bundle_comes_out(run: Run, recording: Path, tmp_path: Path) -> None:
+    """Without this nobody gets a model; a program must find one JSON object on standard output and nothing else."""
+    out = tmp_path / "made" / "bundle"
+    status, text, said = run("train", recording, "--out", out, *WINDOW, *QUICK, "--json")
+    assert status == 0
+    report = json.loads(text)
+    bundle = read(out)
+    assert report["sha256"] == bundle.sha256
+    assert bundle.manifest.features == ("pressure", "flow")
+    assert (bundle.manifest.window.length, bundle.manifest.window.stride) == (8, 2)
+    assert report["classes"] == {"processed": 200, "dead_lettered": 1}
+    assert report["dead_letters"] == {"time": 1}
+    training = report["training"]
+    parts = sum(training[f"{name}_windows"] for name in ("training", "validation", "calibration", "left_out"))
+    assert parts == (200 - 8) // 2 + 1
+    assert training["left_out_windows"] >= 4  # the windows that minutes 50 and 51 are in
+    epochs = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, training["epochs"] + 1))
+    summary = [line for line in said.splitlines() if not line.startswith("{")]
+    assert [line.split()[0] for line in summary if not line.startswith("warning")] == [
+        "records", "unusable", "windows", "epochs", "loss", "scores", "bundle",
+    ]  # fmt: skip
+    assert "waves.csv/0 offset 200" in said
+
+
+def test_options_decide(run: Run, recording: Path, tmp_path: Path) -> None:
+    """Otherwise features, kind and labels could not be chosen on the command line."""
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"stream,start,end\npump,{START},{START + 60_000 * 60}\nnobody,1,2\n", encoding="utf-8")
+    out = tmp_path / "bundle"
+    arguments = ("--features", "flow", "--kind", "lstm", "--labels", labels)
+    status, text, said = run("train", recording, "--out", out, *arguments, *WINDOW, *QUICK)
+    assert (status, text) == (0, "")
+    manifest = read(out).manifest
+    assert (manifest.features, manifest.members[0].kind) == (("flow",), "lstm")
+    assert manifest.training.left_out_windows >= 27
+    assert "1 labelled streams are not in the recording: nobody" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("missing.csv",), 1, "missing.csv: cannot be read: No such file or directory"),
+        (("waves.txt",), 1, "waves.txt: no known kind of recording"),
+        (("{recording}", "--kind", "gru"), 78, "train.kind: found 'gru'"),
+        (("{recording}", "--set", "train.epoch=3"), 78, "train.epoch: unknown key"),
+        (("{recording}", "--set", "record.layout=long"), 78, "record.layout long needs window.interval"),
+        (("{recording}", "--set", "window.length=300"), 1, "200 rows make no window of 300 rows"),
+        (("{recording}", "--features", "speed"), 1, "none of the features speed is a column"),
+        (("{recording}", "--labels", "missing.csv"), 1, "missing.csv: cannot be read"),
+        (("{recording}", "--out", "{folder}"), 78, "exists and is no bundle"),
+        (("-", "--set", "window.length=8"), 1, "a pipe cannot be read twice"),
+    ],
+)
+def test_what_a_user_does_wrong_is_one_line(
+    run: Run, recording: Path, tmp_path: Path, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    """Otherwise a typing error would be a traceback."""
+    places = {"recording": str(recording), "folder": str(tmp_path)}
+    found = run("train", "--out", tmp_path / "bundle", *(argument.format(**places) for argument in arguments))
+    assert found[0] == status
+    assert found[1] == ""
+    assert said in found[2]
+    assert len(found[2].splitlines()) == 1
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_doubled_features_are_a_usage_error(run: Run, recording: Path, tmp_path: Path) -> None:
+    """Otherwise a column would be trained on twice."""
+    status, _, said = run("train", recording, "--out", tmp_path / "bundle", "--features", "flow,flow")
+    assert status == 2
+    assert "different names" in said
+
+
+def test_without_the_extra_it_says_what_to_install(
+    run: Run, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the small installation that serves would answer with a traceback, or only after a long reading."""
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    status, _, said = run("train", recording, "--out", tmp_path / "bundle")
+    assert status == 1
+    assert said.splitlines() == [
+        "tidegauge: training needs what is not installed here (tensorflow): pip install 'tidegauge[train]'"
+    ]
