@@ -24,7 +24,7 @@ class Steps(AbstractContextManager["Steps"]):
         if sys.stderr.isatty():
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=30),
+                BarColumn(bar_width=24),
                 TextColumn("{task.fields[detail]}"),
                 TimeElapsedColumn(),
                 console=Console(stderr=True),
@@ -56,7 +56,7 @@ class Steps(AbstractContextManager["Steps"]):
         if self._bar is None:
             click.echo(json.dumps(asdict(epoch)), err=True)
             return
-        detail = f"epoch {epoch.epoch} of at most {epoch.epochs}, validation loss {epoch.validation_loss:.4g}"
+        detail = f"epoch {epoch.epoch}/{epoch.epochs}, loss {epoch.validation_loss:.3g}"
         self._bar.update(self._bar.tasks[-1].id, total=epoch.epochs, completed=epoch.epoch, detail=detail)
 
     def _end(self) -> None:
