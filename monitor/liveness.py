@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.changes import Changes
 from monitor.partition_time import PartitionTime
 from monitor.record import NEVER, Records
 from monitor.table import Column, StreamTable
@@ -21,7 +22,8 @@ from monitor.table import Column, StreamTable
 class Liveness:
     """Admits and drops the streams of one table."""
 
-    COLUMNS = (Column("active", np.int64, initial=NEVER),)
+    ACTIVITY = (Column("active", np.int64, initial=NEVER),)
+    COLUMNS = (*ACTIVITY, Column("first_offset", np.int64))
 
     def __init__(self, expire: int, max_streams: int) -> None:
         """Set the limits: `expire` in ms of partition time, `max_streams` live ones."""
@@ -55,14 +57,17 @@ class Liveness:
             length = int(first[0]) if len(first) else length
         return length
 
-    def admit(self, table: StreamTable, records: Records) -> NDArray[np.bool_]:
+    def admit(self, table: StreamTable, records: Records, changes: Changes) -> NDArray[np.bool_]:
         """Make new streams live while there is room; return which records belong to streams that are refused."""
         new = ~table["live"][records.slot]
         if not new.any():
             return new
         slots, first = np.unique(records.slot[new], return_index=True)
-        slots = slots[np.argsort(first)].astype(np.intp)
-        table.admit(slots[: max(0, self._max_streams - table.live_count)])
+        order = np.argsort(first)[: max(0, self._max_streams - table.live_count)]
+        slots, offsets = slots[order].astype(np.intp), records.offset[new][first[order]]
+        table.admit(slots)
+        table["first_offset"][slots] = offsets
+        changes.came_or_gone(slots)
         refused: NDArray[np.bool_] = ~table["live"][records.slot]
         return refused
 

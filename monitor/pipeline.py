@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.alert import Alert, Alerter, AlertSettings, Expiry
+from monitor.changes import Changes
 from monitor.liveness import Liveness
 from monitor.partition_time import PartitionTime
 from monitor.record import NEVER, Records, RecordSettings
 from monitor.score import Model, Scored, score
-from monitor.table import StreamTable
+from monitor.table import AnyColumn, StreamTable
 from monitor.threshold import Prior, Threshold, ThresholdSettings, build, lines
 from monitor.window import Windowed, Windower, Windows, WindowSettings
 
@@ -86,13 +87,23 @@ class Partition:
         time: the partition's time.
         liveness: which streams are live.
         counts: records by class since the state began, without the pending ones.
+        changes: what has changed since the last commit, where that is kept.
+        columns: all columns of the table.
+        decision_columns: those that only scoring changes: line, alert machine, and when a stream was last active.
+        activity_columns: the last of these alone.
     """
 
-    def __init__(self, topic: str, number: int, table: StreamTable, liveness: Liveness) -> None:
+    def __init__(
+        self, topic: str, number: int, windower: Windower, decisions: Sequence[AnyColumn], liveness: Liveness
+    ) -> None:
         """Begin without state."""
         self.topic = topic
         self.number = number
-        self.table = table
+        self.activity_columns: Sequence[AnyColumn] = Liveness.ACTIVITY
+        self.decision_columns = (*Liveness.ACTIVITY, *decisions)
+        self.columns = (*Liveness.COLUMNS, *windower.columns, *decisions)
+        self.table = StreamTable(self.columns)
+        self.changes = Changes()
         self.time = PartitionTime()
         self.liveness = liveness
         self.counts: Counter[str] = Counter()
@@ -130,9 +141,9 @@ class Pipeline:
 
     def partition(self, topic: str, number: int) -> Partition:
         """Return a partition without state."""
-        columns = (*Liveness.COLUMNS, *self.windower.columns, *self.threshold.columns, *self.alerter.columns)
         liveness = Liveness(self._record.expire.ms, self._record.max_streams)
-        return Partition(topic, number, StreamTable(columns), liveness)
+        decisions = (*self.threshold.columns, *self.alerter.columns)
+        return Partition(topic, number, self.windower, decisions, liveness)
 
     def pending(self, partition: Partition) -> int:
         """Return how many records of a partition wait."""
@@ -166,7 +177,7 @@ class Pipeline:
         taken: list[tuple[Partition, Windowed]] = []
         for partition, offered in work:
             records = offered
-            refused = partition.liveness.admit(partition.table, records)
+            refused = partition.liveness.admit(partition.table, records, partition.changes)
             if refused.any():
                 output.refused.setdefault(partition.key, []).extend(records.offset[refused].tolist())
                 partition.counts["dead_lettered"] += int(np.count_nonzero(refused))
@@ -187,6 +198,8 @@ class Pipeline:
             over = scored.scored & (scored.score > line)
         expiries = self._advance(partition, windowed, over)
         alerts = self.alerter.process(table, partition.key, windows, scored, line, over, expiries)
+        partition.changes.decided(windows.slot)
+        partition.changes.decided(np.array([expiry.slot for expiry in expiries], np.intp))
         output.alerts.extend(alerts)
         output.windows += len(windows)
         output.scored += int(np.count_nonzero(scored.scored))
@@ -197,6 +210,7 @@ class Pipeline:
         if len(gone):
             _count_late(partition, self.windower.unfinished(table, gone), output)
             table.drop(gone)
+            partition.changes.came_or_gone(gone)
             partition.time.recount(table)
 
     def _lines(self, table: StreamTable, windows: Windows, scored: Scored) -> NDArray[np.float64]:
@@ -239,6 +253,7 @@ class Pipeline:
             for slot in waiting.tolist():
                 expiries += self._silences(table, slot, arrivals.slot[judged.by_due] == slot, due, times)
         partition.liveness.touch(table, arrivals.slot[ends], at[ends])
+        partition.changes.touched(arrivals.slot[ends])
         return expiries
 
     def _silences(

@@ -34,6 +34,11 @@ class Ragged:
         self._room = np.zeros(0, np.int64)
 
     @property
+    def dtype(self) -> np.dtype[np.void]:
+        """The dtype of a row."""
+        return self._arena.dtype
+
+    @property
     def total(self) -> int:
         """Number of rows of all slots."""
         return int(self._count.sum())

@@ -11,7 +11,7 @@ dies: nobody keeps a view of a column longer than one call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,6 +129,40 @@ class StreamTable:
             self._assigned.append(slot)
         return slot
 
+    def raw_id(self, slot: int) -> bytes:
+        """Return the stream id of a slot as the bytes that Kafka handed over."""
+        return self._ids[slot] or b""
+
+    def place(self, slots: Sequence[int], ids: Sequence[bytes]) -> None:
+        """Put streams into given slots, live and with initial values; who was there is forgotten.
+
+        For a restore: `reindex` must follow before a stream is assigned again.
+        """
+        if not slots:
+            return
+        while self.capacity <= max(slots):
+            self._grow()
+        self.clear(np.array(slots, np.intp))
+        for slot, stream in zip(slots, ids, strict=True):
+            if stream in self.slots:
+                self.clear(np.array([self.slots[stream]], np.intp))
+            self.slots[stream] = slot
+            self._ids[slot] = stream
+        self.admit(np.array(slots, np.intp))
+
+    def clear(self, slots: NDArray[np.intp]) -> None:
+        """Forget the streams of these slots, if there are any. For a restore, as `place`."""
+        self.reset(slots)
+        for slot in slots.tolist():
+            stream = self._ids[slot]
+            if stream is not None:
+                del self.slots[stream]
+                self._ids[slot] = None
+
+    def reindex(self) -> None:
+        """Find the free slots again, the lowest to be assigned first."""
+        self._free = [slot for slot in range(self.capacity - 1, -1, -1) if self._ids[slot] is None]
+
     def admit(self, slots: NDArray[np.intp]) -> None:
         """Make these slots live; none of them may be live already."""
         self._arrays["live"][slots] = True
@@ -155,13 +189,8 @@ class StreamTable:
 
     def _release(self, slots: NDArray[np.intp]) -> None:
         """Make these slots free for other ids."""
-        self.reset(slots)
-        for slot in slots.tolist():
-            stream = self._ids[slot]
-            if stream is not None:
-                del self.slots[stream]
-                self._ids[slot] = None
-                self._free.append(slot)
+        self.clear(slots)
+        self._free.extend(slots.tolist())
 
     def settle(self) -> None:
         """Take back the slots that were assigned or dropped since the last call and are not live now."""

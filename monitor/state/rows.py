@@ -1,0 +1,146 @@
+"""Columns of some slots as bytes, and back.
+
+A packed row set is MessagePack: the slots, and for each column its values one after another, little-endian, in the
+dtype and shape that the column declares. Nothing in it is ever executed or unpickled; every length is checked against
+the declaration before a byte is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.ragged import Ragged
+from monitor.table import AnyColumn, Column, ObjectColumn, StreamTable
+
+ROWS_LIMIT = 900_000
+"""Largest packed row set, in bytes, as far as single rows allow: a message of the log stays below 1 MB."""
+
+
+class StateError(Exception):
+    """State cannot be read: it is damaged, or of another version or layout; the message says which and what to do."""
+
+
+class Packed(msgspec.Struct, array_like=True, gc=False):
+    """Rows of some columns.
+
+    Attributes:
+        slots: int32, little-endian.
+        columns: values by column.
+        objects: dumped objects by column.
+        ragged: (counts, rows) by column.
+    """
+
+    slots: bytes
+    columns: dict[str, bytes] = {}
+    objects: dict[str, list[bytes]] = {}
+    ragged: dict[str, tuple[bytes, bytes]] = {}
+
+
+def pack(table: StreamTable, slots: NDArray[np.intp], columns: Sequence[AnyColumn]) -> Packed:
+    """Return the rows of `slots` in `columns`."""
+    packed = Packed(slots.astype("<i4").tobytes(), {}, {}, {})
+    for column in columns:
+        if isinstance(column, Column):
+            packed.columns[column.name] = _little(table[column.name][slots]).tobytes()
+        elif isinstance(column, ObjectColumn):
+            objects = table.objects(column.name)
+            packed.objects[column.name] = [column.dump(objects[slot]) for slot in slots.tolist()]
+        else:
+            rows, counts = table.ragged(column.name).rows(slots)
+            packed.ragged[column.name] = (counts.astype("<i8").tobytes(), rows.tobytes())
+    return packed
+
+
+def slots_of(packed: Packed) -> NDArray[np.intp]:
+    """Return the slots of packed rows.
+
+    Raises:
+        StateError: if they are damaged.
+    """
+    if len(packed.slots) % 4:
+        message = "the state is damaged: slots of a broken length"
+        raise StateError(message)
+    return np.frombuffer(packed.slots, "<i4").astype(np.intp)
+
+
+def unpack(table: StreamTable, packed: Packed, columns: Sequence[AnyColumn], *, live_only: bool = False) -> None:
+    """Write packed rows into the table; columns that are not packed, or not declared, are left alone.
+
+    Args:
+        table: where they go.
+        packed: the rows.
+        columns: the columns to write.
+        live_only: leave out rows of slots that have no live stream.
+
+    Raises:
+        StateError: if a column has another length than its declaration says.
+    """
+    slots = slots_of(packed)
+    kept = np.ones(len(slots), np.bool_)
+    if live_only:
+        kept = (slots >= 0) & (slots < table.capacity)
+        kept[kept] = table["live"][slots[kept]]
+    for column in columns:
+        if isinstance(column, Column) and column.name in packed.columns:
+            table[column.name][slots[kept]] = _values(column, packed.columns[column.name], len(slots))[kept]
+        elif isinstance(column, ObjectColumn) and column.name in packed.objects:
+            dumped = packed.objects[column.name]
+            if len(dumped) != len(slots):
+                raise _other(column.name)
+            objects = table.objects(column.name)
+            for slot, state, wanted in zip(slots.tolist(), dumped, kept.tolist(), strict=True):
+                if wanted:
+                    objects[slot] = column.load(state)
+        elif column.name in packed.ragged:
+            _unpack_ragged(table.ragged(column.name), column.name, packed.ragged[column.name], slots, kept)
+
+
+def _unpack_ragged(
+    ragged: Ragged, name: str, packed: tuple[bytes, bytes], slots: NDArray[np.intp], kept: NDArray[np.bool_]
+) -> None:
+    """Write the packed rows of a ragged column."""
+    counts_bytes, rows_bytes = packed
+    if len(counts_bytes) != 8 * len(slots):
+        raise _other(name)
+    counts = np.frombuffer(counts_bytes, "<i8").astype(np.int64)
+    if (counts < 0).any() or len(rows_bytes) != int(counts.sum()) * ragged.dtype.itemsize:
+        raise _other(name)
+    rows = np.frombuffer(rows_bytes, ragged.dtype)
+    ragged.clear(slots[kept])
+    ragged.append(slots[kept], counts[kept], rows[np.repeat(kept, counts)])
+
+
+def parts(slots: NDArray[np.intp], columns: Sequence[AnyColumn]) -> Iterator[NDArray[np.intp]]:
+    """Yield the slots in parts whose packed rows are about as large as a message may be."""
+    size = 4 + sum(row_bytes(column) for column in columns)
+    step = max(1, ROWS_LIMIT // size)
+    for begin in range(0, len(slots), step):
+        yield slots[begin : begin + step]
+
+
+def row_bytes(column: AnyColumn) -> int:
+    """Return the bytes that a column takes in a packed row (objects and ragged rows: a guess)."""
+    if isinstance(column, Column):
+        return int(np.dtype(column.dtype).itemsize * np.prod(column.shape, dtype=np.int64))
+    return 256
+
+
+def _values(column: Column, data: bytes, count: int) -> NDArray[Any]:
+    dtype = np.dtype(column.dtype).newbyteorder("<")
+    shape = (count, *column.shape)
+    if len(data) != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+        raise _other(column.name)
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def _little(values: NDArray[Any]) -> NDArray[Any]:
+    return values.astype(values.dtype.newbyteorder("<"), copy=False)
+
+
+def _other(name: str) -> StateError:
+    return StateError(f"the state's column {name!r} has another length than this version or model gives it")
