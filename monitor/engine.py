@@ -6,12 +6,14 @@ batches come from or where events go. The daemon and the backtest both drive thi
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from monitor.alert import Alert
@@ -21,7 +23,7 @@ from monitor.duration import Duration
 from monitor.message import Message
 from monitor.pipeline import Output, Partition, Pipeline
 from monitor.record import Records
-from monitor.score import Model
+from monitor.score import Model, ModelScores
 from monitor.sources.base import Batch, Key, Rows
 from monitor.threshold import Prior
 from monitor.window import WindowSettings
@@ -68,6 +70,8 @@ class Work:
         classes: records by class; what is pending is in none yet.
         reasons: dead letters by reason, also where they go nowhere.
         unknown: values of unknown features.
+        times: event times of the decoded records, ms, an array for each partition.
+        scoring_seconds: time in the model.
     """
 
     positions: dict[Key, int]
@@ -80,6 +84,23 @@ class Work:
     classes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
+    times: list[NDArray[np.int64]] = field(default_factory=list)
+    scoring_seconds: float = 0.0
+
+
+class _Stopwatch:
+    """A model whose time is taken: `seconds` adds up."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.seconds = 0.0
+
+    def score(self, windows: NDArray[np.float32]) -> ModelScores:
+        begin = time.perf_counter()
+        try:
+            return self._model.score(windows)
+        finally:
+            self.seconds += time.perf_counter() - begin
 
 
 class Engine:
@@ -111,12 +132,13 @@ class Engine:
             calibration.windows_per_stream * ratio,
             calibration.windows_per_day * ratio,
         )
+        self._model = _Stopwatch(model)
         self.pipeline = Pipeline(
             config.record,
             self.window,
             config.threshold,
             config.alert,
-            model,
+            self._model,
             prior,
             len(self.features),
             keep_scores=keep_scores,
@@ -156,6 +178,7 @@ class Engine:
             positions[key] = _last(batch) + 1
             consumed[batch.topic] += len(batch)
         before, live = self._counts(inputs), _live(inputs)
+        self._model.seconds = 0.0
         output = self.pipeline.process(inputs)
         for key, found in decoded.items():
             self.partitions[key].counts["filtered"] += found.filtered
@@ -163,6 +186,8 @@ class Engine:
             self.partitions[letter.topic, letter.partition].counts["dead_lettered"] += 1
         work = Work(positions, output, alerts=output.alerts, consumed=consumed)
         work.classes = self._counts(inputs) - before
+        work.times = [records.time for _, records in inputs]
+        work.scoring_seconds = self._model.seconds
         work.unknown = sum(found.unknown for found in decoded.values())
         letters += self._lost(batches, output)
         letters.sort(key=lambda letter: (letter.topic, letter.partition, letter.offset))

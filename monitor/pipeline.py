@@ -63,6 +63,7 @@ class Output:
         refused: offsets of records of streams beyond `record.max_streams`.
         windows: how many windows became due.
         scored: how many of them were scored.
+        anomaly_scores: score ÷ line of the scored windows, an array for each slice and partition.
         clock_resets: how many times a stream's clock was set back.
         scores: a row a window, where they were asked for.
     """
@@ -73,6 +74,7 @@ class Output:
     refused: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     windows: int = 0
     scored: int = 0
+    anomaly_scores: list[NDArray[np.float64]] = field(default_factory=list)
     clock_resets: int = 0
     scores: dict[tuple[str, int], list[ScoreRows]] = field(default_factory=dict)
 
@@ -202,6 +204,7 @@ class Pipeline:
         partition.changes.decided(np.array([expiry.slot for expiry in expiries], np.intp))
         output.alerts.extend(alerts)
         output.windows += len(windows)
+        output.anomaly_scores.append(scored.score[scored.scored] / line[scored.scored])
         output.scored += int(np.count_nonzero(scored.scored))
         if self._keep_scores and len(windows):
             rows = _score_rows(table, windows, scored, line, over)
