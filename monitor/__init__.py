@@ -1,28 +1,28 @@
 """tidegauge: a streaming anomaly monitor for Kafka. The modules, in the order of the data.
 
-    sources/         where records come from: kafka, jsonl, csv, parquet; one file each
-    codec/           raw bytes → columns; alerts → CloudEvents
-    engine           raw batches in, events and dead letters out: codec and pipeline put together
-      pipeline       the pure core, one step after another; what follows belongs to it
-      record         records as columns, and the classes they end in
-      table          stream id ↔ slot, and each stage's state as columns; `ragged` for what varies in length
-      liveness       which streams are live, by `partition_time`
-      window/        records → windows of event time: clock, grid, ring
-      score          windows → scores and attribution, by a model of `models`
-      threshold      the line that each stream's scores are held against
-      alert          scores over the line → firing and resolved
-      changes        what the state's log must write
-    state/           what is known of the streams, as rows of a log
-    delivery         events, dead letters and positions out, in the one order that loses nothing; `relay` for other sinks
-    sinks/           where alerts go: kafka, jsonl, alertmanager; one file each
-    kafka/           everything that touches the Kafka client
-    service          the daemon: poll → process → publish and commit
-    replay/          the same engine over a recording
-    dataset/         recordings → what models are trained on
-    demo/            all of it on a real recorded stream
-    config/          one YAML, a section a step; `strict_yaml`, `duration`, `times`, `identity`, `message` serve it all
-    metrics http logs notifier    what an operator sees
-    cli/             one verb, one file
+* `sources/`: where records come from: kafka, jsonl, csv, parquet; one file each
+* `codec/`: raw bytes → columns; alerts → CloudEvents
+* `engine`: raw batches in, events and dead letters out: codec and pipeline put together
+* `pipeline`: the pure core, one step after another; what follows belongs to it
+* `record`: records as columns, and the classes they end in
+* `table`: stream id ↔ slot, and each stage's state as columns; `ragged` for what varies in length
+* `liveness`: which streams are live, by `partition_time`
+* `window/`: records → windows of event time: clock, grid, ring
+* `score`: windows → scores and attribution, by a model of `models`
+* `threshold`: the line that each stream's scores are held against
+* `alert`: scores over the line → firing and resolved
+* `changes`: what the state's log must write
+* `state/`: what is known of the streams, as rows of a log
+* `delivery`: events, dead letters and positions out, in the one order that loses nothing; `relay` for other sinks
+* `sinks/`: where alerts go: kafka, jsonl, alertmanager; one file each
+* `kafka/`: everything that touches the Kafka client
+* `service`: the daemon: poll → process → publish and commit
+* `replay/`: the same engine over a recording
+* `dataset/`: recordings → what models are trained on
+* `demo/`: all of it on a real recorded stream
+* `config/`: one YAML, a section a step; `strict_yaml`, `duration`, `times`, `identity`, `message` serve it all
+* `metrics http logs notifier`: what an operator sees
+* `cli/`: one verb, one file
 """
 
 __version__ = "0.1.0"
