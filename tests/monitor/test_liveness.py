@@ -115,16 +115,15 @@ def test_a_drop_makes_room() -> None:
 
 def test_a_leader_is_dropped_at_its_own_record() -> None:
     """If it failed, the partition's time would depend on the batch in which a stream with a wrong clock was dropped."""
-    samples = [*steady(10_000, "abcde"), ("wrong", 900_000, 1.0)]
-    for step in range(30):
-        samples += steady(10_100 + 100 * step, "abcde" if step % 3 else "edcba")
+    before = [*steady(10_000, "abcde"), ("wrong", 900_000, 1.0), *steady(10_900, "abcde")]
+    # `wrong` is dropped at the second record. Were it still leading at the end, the time would be 11,500.
+    after = [*steady(11_100, "abcde"), ("a", 11_600, 1.0), ("b", 11_500, 1.0)]
     whole, single = feed(), feed()
-    whole.send(*samples)
-    times = []
-    for sample in samples:
+    whole.send(*before)
+    whole.send(*after)
+    for sample in before + after:
         single.send(sample)
-        times.append(single.partition.time.value)
-    assert whole.partition.time.value == times[-1]
+    assert whole.partition.time.value == single.partition.time.value == 11_104
     assert streams(whole) == streams(single) == set("abcde")
 
 
