@@ -117,7 +117,7 @@ def connect(make: Callable[..., Any], connection: ConnectionSettings, **more: An
         return begun[-1]
 
     try:
-        with connecting(connection.address):
+        with connecting(connection.address, sasl=connection.sasl_mechanism is not None):
             return make(**{**connection.arguments(), **more}, kafka_client=network)
     except BaseException:
         for each in begun:

@@ -105,9 +105,25 @@ class _Listening(logging.Handler):
         self.reasons.append(record.getMessage())
 
 
+def _hung_up(said: str) -> bool:
+    """Whether brokers took the connection and closed it, each time.
+
+    So a refused password looks: the broker answers and closes at once, and the client throws the answer away when it
+    reads the end of the connection together with it.
+    """
+    lost = re.findall(r"Connection lost: ([^>]*)", said)
+    closed = [each for each in lost if "socket disconnected" in each]
+    return len(closed) > 1 and not re.search(r"ECONN|EHOST|ENET|unreachable", " ".join(lost))
+
+
 @contextmanager
-def connecting(bootstrap: str) -> Iterator[None]:
-    """Turn what is raised while the client connects into a `KafkaProblem` that says why."""
+def connecting(bootstrap: str, *, sasl: bool = False) -> Iterator[None]:
+    """Turn what is raised while the client connects into a `KafkaProblem` that says why.
+
+    Args:
+        bootstrap: addresses, for the message.
+        sasl: whether the client authenticates by SASL.
+    """
     listening = _Listening()
     logger = logging.getLogger("kafka")
     logger.addHandler(listening)
@@ -117,7 +133,8 @@ def connecting(bootstrap: str) -> Iterator[None]:
         raise
     except (errors.KafkaError, ValueError, OSError) as error:
         said = " ".join(listening.reasons)
-        if re.search(r"SaslAuthenticationFailed|[Aa]uthentication failed|invalid credentials", said + str(error)):
+        refused = re.search(r"SaslAuthenticationFailed|[Aa]uthentication failed|invalid credentials", said + str(error))
+        if refused or (sasl and _hung_up(said)):
             message = (
                 f"the brokers at {bootstrap} refused the credentials: check source.sasl_mechanism,"
                 " source.sasl_plain_username and source.sasl_plain_password_file"
