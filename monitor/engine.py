@@ -258,7 +258,7 @@ class Engine:
                 ("late", "the record's time lies before what its stream has used", output.late),
                 ("repeated", "the stream has had a record of this time", output.repeated),
             ]
-        raw = {(batch.topic, batch.partition): batch for batch in batches}
+        raw = {(batch.topic, batch.partition): batch for batch in batches if len(batch)}
         letters = [
             self._letter_of(raw.get(key), key, offset, reason, detail)
             for reason, detail, offsets in wanted
