@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.bundle import Bundle, read
-
 if TYPE_CHECKING:
-    from pathlib import Path
+    import pytest
 
-LENGTH = 12
+    from models.bundle import Bundle
+
+_trained: list[Bundle] = []
 
 
-def train_bundle(out: Path) -> Bundle:
-    """Train on waves of two sensors, which takes some seconds, and return the bundle at `out`."""
+def tiny_bundle(folders: pytest.TempPathFactory) -> Bundle:
+    """Return the bundle; the first call of a run trains it, on waves of two sensors, which takes some seconds."""
     from models.training import train
     from tests.models.waves import FEATURES, WINDOW, settings, waves
 
-    train(waves(holes=0.0), WINDOW, FEATURES, settings(), out)
-    return read(out)
+    if not _trained:
+        out = folders.mktemp("trained") / "bundle"
+        _trained.append(train(waves(holes=0.0), WINDOW, FEATURES, settings(), out))
+    return _trained[0]

@@ -25,7 +25,8 @@ CLASSES = ("processed", "late", "repeated", "filtered", "dead_lettered")
 
 def environment(**more: str) -> dict[str, str]:
     """Return the environment for a process of this checkout."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGAUGE_", "NOTIFY_", "WATCHDOG_"))}
+    ours = ("TIDEGAUGE_", "NOTIFY_", "WATCHDOG_")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**plain, "PYTHONPATH": str(ROOT), **more}
 
 
@@ -48,13 +49,19 @@ class Daemon:
         process: the process.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], *, stdin: Path | None = None, **env: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        *,
+        stdin: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         """Start it."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
         command = [sys.executable, "-m", "monitor", "run", "--config", str(folder / "config.yaml")]
-        self.begun = time.monotonic()
         given = Path(os.devnull) if stdin is None else stdin
         with (folder / "log").open("wb") as log, (folder / "out").open("wb") as out, given.open("rb") as records:
             self.process = subprocess.Popen(
@@ -63,7 +70,7 @@ class Daemon:
                 stdout=out,
                 stderr=log,
                 cwd=folder,
-                env=environment(**env),
+                env=environment(**(env or {})),
             )
 
     def __enter__(self) -> Self:
@@ -126,7 +133,8 @@ class Daemon:
 
     def consumed(self) -> int:
         """Return how many records it has consumed."""
-        return int(sum(value for name, value in self.metrics().items() if name.startswith("tidegauge_records_consumed_total")))
+        found = self.metrics().items()
+        return int(sum(value for name, value in found if name.startswith("tidegauge_records_consumed_total")))
 
     def identity(self) -> tuple[int, int]:
         """Return consumed records, and the sum of what became of them."""

@@ -85,7 +85,14 @@ def test_run_and_range_agree_byte_for_byte(
     )
     while not ranged.exhausted:
         batches = [
-            Batch(topic, number, *(list(column) for column in zip(*((r.offset, r.timestamp, r.key, r.value) for r in found), strict=True)))
+            Batch(
+                topic,
+                number,
+                [record.offset for record in found],
+                [record.timestamp for record in found],
+                [record.key for record in found],
+                [record.value for record in found],
+            )
             for (topic, number), found in ranged.poll(1.0).items()
         ]
         again += [(event.key, event.value) for event in engine.process(batches).events]
@@ -108,7 +115,7 @@ def test_sigterm_loses_nothing(kafka: Broker, job: Callable[..., Job], folder: P
     for turn in range(3):
         with Daemon(folder / str(turn), work.member(max_poll_records=500)) as daemon:
             daemon.ready()
-            until(lambda: daemon.consumed() > 0, "nothing is consumed")  # noqa: B023 - called in this turn
+            until(lambda: daemon.consumed() > 0, "nothing is consumed")
             status, seconds = daemon.stop()
             assert (status, daemon.said) == (0, [])
             assert seconds < 10
@@ -141,7 +148,7 @@ def test_two_members_share(kafka: Broker, job: Callable[..., Job], folder: Path)
     events = [json.loads(each.value) for each in consume_all(kafka.bootstrap, work.alerts)]
     ids = [event["id"] for event in events]
     assert len(ids) == len(set(ids))
-    fired = {(event["subject"], event["data"]["window"]["end"]) for event in events if event["data"]["status"] == "firing"}
+    fired = {(e["subject"], e["data"]["window"]["end"]) for e in events if e["data"]["status"] == "firing"}
     assert len(fired) == 6  # three bumps of each stream, also of the one that changed hands
 
 
@@ -154,7 +161,11 @@ def test_sinks_beside_kafka(kafka: Broker, job: Callable[..., Job], folder: Path
     produce(kafka.bootstrap, work.input, rows(STREAMS, 0, 2 * PERIOD))
     with Daemon(folder / "one", config) as daemon:
         want = 3 * len(STREAMS)
-        lines = lambda name: (folder / name).read_bytes().splitlines() if (folder / name).exists() else []  # noqa: E731
+
+        def lines(name: str) -> list[bytes]:
+            """Return the lines of a file, none if it is not there yet."""
+            return (folder / name).read_bytes().splitlines() if (folder / name).exists() else []
+
         until(lambda: all(len(lines(name)) >= want for name in names), "the files do not get the alerts")
         assert daemon.stop()[0] == 0
     published = [each.value for each in consume_all(kafka.bootstrap, work.alerts)]
@@ -180,7 +191,6 @@ def test_stdin_to_stdout(bundle: Bundle, folder: Path) -> None:
         assert daemon.said == []
     events = [json.loads(line) for line in (folder / "one" / "out").read_text().splitlines()]
     assert [event["data"]["status"] for event in events] == ["firing", "resolved", "firing"]
-    first = events[0]["data"]["position"]
-    assert (first["topic"], first["last_offset"]) == ("-", PERIOD - BUMP) or first["last_offset"] == PERIOD - BUMP
+    assert events[0]["data"]["position"]["last_offset"] == PERIOD - BUMP
     (letter,) = [json.loads(line) for line in (folder / "dead.jsonl").read_text().splitlines()]
     assert (letter["reason"], letter["value"]) == ("syntax", "{broken")
