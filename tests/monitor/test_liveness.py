@@ -115,7 +115,7 @@ def test_a_drop_makes_room() -> None:
 
 def test_a_leader_is_dropped_at_its_own_record() -> None:
     """If it failed, the partition's time would depend on the batch in which a stream with a wrong clock was dropped."""
-    before = [*steady(10_000, "abcde"), ("wrong", 900_000, 1.0), *steady(10_900, "abcde")]
+    before = [*steady(10_000, "abcde"), ("wrong", 900_000, 1.0), *steady(10_900, "abcde"), *steady(10_950, "abcde")]
     # `wrong` is dropped at the second record. Were it still leading at the end, the time would be 11,500.
     after = [*steady(11_100, "abcde"), ("a", 11_600, 1.0), ("b", 11_500, 1.0)]
     whole, single = feed(), feed()
