@@ -31,7 +31,7 @@ sys.meta_path.insert(0, Block())
 done, failed = [], {{}}
 for root in ("monitor", "models"):
     for found in pkgutil.walk_packages([root], root + "."):
-        if found.name.endswith(".__main__"):
+        if found.name.endswith((".__main__", "._arrow")):  # _arrow is what needs pyarrow; its kind imports it when used
             continue
         try:
             importlib.import_module(found.name)

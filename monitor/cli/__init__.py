@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pkgutil
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 import click
@@ -52,10 +53,14 @@ def failure(error: Exception) -> int:
     return int(getattr(error, "status", 1))
 
 
-def main() -> None:
-    """Run a verb; what a user can cause ends in a line, never in a traceback."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a verb; what a user can cause ends in a line, never in a traceback.
+
+    Args:
+        arguments: the command line without the program; None = this process's.
+    """
     try:
-        cli.main(standalone_mode=False)
+        cli.main(arguments, prog_name="tidegauge", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:

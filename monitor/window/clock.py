@@ -19,7 +19,7 @@ from monitor.table import Column, StreamTable
 from monitor.window.rows import Arrivals, group_starts
 from monitor.window.settings import WindowSettings
 
-REMEMBERED = 64
+REMEMBERED = 32
 """A stream knows the times of its last so many accepted records, so that a batch that a producer sends twice is
 `repeated` and does not look like a clock that was set back."""
 
