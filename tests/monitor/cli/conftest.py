@@ -1,0 +1,58 @@
+"""The command line, run as a shell would run it, and small recordings for it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import structlog
+
+from monitor.cli import main
+from tests.recordings import write_csv
+
+
+class Result(NamedTuple):
+    """What a command left: exit status, standard output, standard error."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> list[str]:
+        """The lines of standard error."""
+        return self.err.splitlines()
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Run the command: `run("check", path)`."""
+    before = list(logging.getLogger().handlers), logging.getLogger().level
+
+    def call(*arguments: str | Path) -> Result:
+        monkeypatch.setattr(sys, "argv", ["tidegauge", *map(str, arguments)])
+        capfd.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as error:
+            status = int(error.code or 0)
+        return Result(status, *capfd.readouterr())
+
+    yield call
+    structlog.reset_defaults()  # logs go to a standard error that is closed after the test
+    logging.getLogger().handlers[:] = before[0]
+    logging.getLogger().setLevel(before[1])
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """A recording of three pumps with a labelled incident in two of them."""
+    return write_csv(tmp_path / "pumps.csv")

@@ -1,0 +1,165 @@
+"""`tidegauge check`: what an operator runs before the daemon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.bundle import Bundle
+from monitor.cli.check import _forbidden
+from monitor.kafka.topics import Cluster, Found, Topic
+from tests.kafka.broker import Broker
+from tests.monitor.cli.conftest import Run
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(bundle: Bundle, tmp_path: Path) -> Write:
+    """Writes a configuration: `write(threshold={"type": "p2"})`."""
+
+    def make(bootstrap: str = "127.0.0.1:9", topics: tuple[str, str, str] = ("in", "out", "dead"), **more: Any) -> Path:
+        source = {"type": "kafka", "bootstrap_servers": [bootstrap], "topics": [topics[0]], "group_id": topics[0]}
+        config: dict[str, Any] = {
+            "source": source,
+            "model": {"bundle": str(bundle.path)},
+            "sink": {"type": "kafka", "topic": topics[1]},
+            "dead_letter": {"topic": topics[2]},
+            **more,
+        }
+        path = tmp_path / "tidegauge.yaml"
+        path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+        return path
+
+    return make
+
+
+def test_it_says_what_would_happen(run: Run, write: Write) -> None:
+    """If it failed, an operator would start a daemon without knowing what it reads, promises and takes."""
+    path = write()
+    done = run("check", path)
+    assert (done.status, done.err) == (0, "")
+    said = done.out.splitlines()
+    assert said[-1] == f"{path}: ok"
+    for part in (
+        "input: in on 127.0.0.1:9, group in as in-",
+        "alerts: kafka out",
+        "dead letters: dead",
+        "model: lstm, 2 features (pressure, flow)",
+        "window: 12 records, one every 1",
+        "threshold: tracked, 0.1 alerts a stream and day",
+        "memory: ",
+    ):
+        assert any(line.startswith(part) for line in said), part
+    assert "Python object" not in done.out
+    assert "keeps a Python object a stream" in run("check", path, "--set", "threshold.type=p2").out
+    assert "threshold: static, 3" in run("check", path, "--set", "threshold={type: static, value: 3}").out
+    assert "0.001 crossings a scored window" in run("check", path, "--set", "threshold.q=0.999").out
+
+
+def test_everything_that_is_wrong_at_once(run: Run, write: Write, tmp_path: Path) -> None:
+    """If it failed, an operator would mend one mistake a deployment."""
+    path = write(source=None, sink=None, dead_letter=None, model={"bundle": str(tmp_path / "none")})
+    done = run("check", path)
+    assert done.status == 78
+    assert done.said == [
+        f"tidegauge: {path}: source: missing",
+        f"tidegauge: {path}: sink: missing",
+        f"tidegauge: {path}: bundle {tmp_path / 'none'}: there is no such directory; `tidegauge train` makes one",
+    ]
+
+
+def test_a_model_that_does_not_fit(run: Run, write: Write) -> None:
+    """If it failed, a configuration for another model would be found only when the daemon starts."""
+    done = run("check", write(window={"length": 99}))
+    assert (done.status, len(done.said)) == (78, 1)
+    assert "window.length: found 99, but the model in" in done.err
+    assert run("check", write(), "--set", "window.lenght=3").status == 78
+
+
+def test_no_broker(run: Run, write: Write) -> None:
+    """If it failed, an unreachable broker would end in a page of the client's log, or in an `ok`."""
+    path = write()
+    done = run("check", path, "--connect", "--set", "source.bootstrap_timeout_ms=1000")
+    assert (done.status, done.said) == (
+        1,
+        ["tidegauge: no broker of source.bootstrap_servers 127.0.0.1:9 can be reached"],
+    )
+    assert "ok" not in done.out.splitlines()[-1]
+
+
+def test_topics_of_the_cluster(run: Run, write: Write, kafka: Broker, topic: Callable[..., str]) -> None:
+    """If it failed, a missing topic would be found only when the daemon starts, or by the first dead letter."""
+    names = topic(partitions=3), topic(partitions=2), topic()
+    done = run("check", write(kafka.bootstrap, names), "--connect")
+    assert (done.status, done.err) == (0, "")
+    assert f"topic {names[0]} (input): 3 partitions" in done.out
+    assert f"topic {names[1]} (alerts): 2 partitions" in done.out
+    path = write(kafka.bootstrap, (names[0], "no-alerts", "no-dead"))
+    done = run("check", path, "--connect")
+    assert done.status == 78
+    make = f"make it with `tidegauge topics {path} --create`"
+    assert done.said == [
+        f"tidegauge: {path}: sink.topic: the topic 'no-alerts' does not exist: {make}",
+        f"tidegauge: {path}: dead_letter.topic: the topic 'no-dead' does not exist: {make}",
+    ]
+    done = run("check", write(kafka.bootstrap, ("in", "a b", "dead")), "--connect")
+    assert (done.status, len(done.said)) == (78, 1)
+    assert "'a b' is no name of a topic" in done.err
+
+
+def test_no_running_member_is_disturbed(kafka: Broker) -> None:
+    """If it failed, a check of a running daemon would fence it."""
+    from kafka import KafkaProducer
+
+    from monitor.kafka.connection import ConnectionSettings
+
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id="checked")
+    cluster = Cluster(ConnectionSettings(bootstrap_servers=(kafka.bootstrap,)))
+    try:
+        producer.init_transactions()
+        producer.begin_transaction()
+        assert cluster.forbidden(["no-group"], ["checked", "never-used"]) == []
+        producer.commit_transaction()  # raises if it was fenced
+    finally:
+        cluster.close()
+        producer.close(timeout=5)
+
+
+def test_a_wrong_password(run: Run, write: Write, kafka: Broker, tmp_path: Path) -> None:
+    """If it failed, a wrong password would look like a broker that is down."""
+    if not kafka.owned:
+        pytest.skip("the listener with SASL belongs to brokers that are started here")
+    (tmp_path / "password").write_text("wrong\n")
+    done = run(
+        "check",
+        write(kafka.sasl_bootstrap),
+        "--connect",
+        *(
+            argument
+            for setting in (
+                "security_protocol=SASL_PLAINTEXT",
+                "sasl_mechanism=SCRAM-SHA-512",
+                "sasl_plain_username=someone",
+                f"sasl_plain_password_file={tmp_path / 'password'}",
+                "bootstrap_timeout_ms=3000",
+            )
+            for argument in ("--set", f"source.{setting}")
+        ),
+    )
+    assert (done.status, len(done.said)) == (78, 1)
+    assert "refused the credentials" in done.err
+
+
+def test_rights() -> None:
+    """If it failed, a missing ACL would be found by the first alert that cannot be published."""
+    topic = Topic("alerts", "alerts", 4, {}, "sink.topic", "WRITE")
+    assert _forbidden(topic, Found(4, 1)) == ()
+    assert _forbidden(topic, Found(4, 1, frozenset({"WRITE", "DESCRIBE"}))) == ()
+    assert _forbidden(topic, Found(4, 1, frozenset({"DESCRIBE"}))) == (
+        "sink.topic: this user has no right to WRITE the topic 'alerts' (ACL)",
+    )
