@@ -161,6 +161,7 @@ class StreamTable:
 
     def reindex(self) -> None:
         """Find the free slots again, the lowest to be assigned first."""
+        self._assigned.clear()
         self._free = [slot for slot in range(self.capacity - 1, -1, -1) if self._ids[slot] is None]
 
     def admit(self, slots: NDArray[np.intp]) -> None:
@@ -189,8 +190,9 @@ class StreamTable:
 
     def _release(self, slots: NDArray[np.intp]) -> None:
         """Make these slots free for other ids."""
+        held = [slot for slot in slots.tolist() if self._ids[slot] is not None]
         self.clear(slots)
-        self._free.extend(slots.tolist())
+        self._free.extend(held)
 
     def settle(self) -> None:
         """Take back the slots that were assigned or dropped since the last call and are not live now."""
