@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from models.serving import Model
@@ -119,7 +120,7 @@ def throughput(bootstrap: str, bundle: Bundle, folder: Path, count: int, rounds:
 def latency(bootstrap: str, bundle: Bundle, folder: Path, seconds: float) -> dict[str, float]:
     """From a record's `send()` to its alert's arrival at a read_committed reader, at 1,000 records a second.
 
-    The floor is the same producer and reader on the same topic with nothing between them.
+    The floor is the same producer and reader with nothing between them, before the daemon starts.
     """
     topic, alerts = (create_topic(bootstrap, partitions=job.PARTITIONS) for _ in range(2))
     path = job.config(
@@ -129,29 +130,14 @@ def latency(bootstrap: str, bundle: Bundle, folder: Path, seconds: float) -> dic
         f"sink: {{type: kafka, topic: {alerts}}}\n",
         folder,
     )
+    bare = create_topic(bootstrap, partitions=job.PARTITIONS)
+    floor = _delays(bootstrap, bare, bare, seconds / 2, events=False)
     daemon, _ = start(path)
-    sent: dict[tuple[int, int], float] = {}
-    plain: dict[tuple[int, int], float] = {}
-    events: dict[tuple[int, int], float] = {}
-    ended = threading.Event()
-    readers = [
-        threading.Thread(target=_read, args=(bootstrap, topic, plain, ended, False)),
-        threading.Thread(target=_read, args=(bootstrap, alerts, events, ended, True)),
-    ]
     try:
-        for reader in readers:
-            reader.start()
-        time.sleep(1)
-        _send(bootstrap, topic, sent, seconds)
-        time.sleep(2)
+        found = _delays(bootstrap, topic, alerts, seconds, events=True)
     finally:
-        ended.set()
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(20)
-        for reader in readers:
-            reader.join()
-    floor = np.array([at - sent[key] for key, at in plain.items() if key in sent]) * 1_000
-    found = np.array([at - sent[key] for key, at in events.items() if key in sent]) * 1_000
     return {
         "events": float(len(found)),
         "p50_ms": float(np.percentile(found, 50)),
@@ -159,6 +145,23 @@ def latency(bootstrap: str, bundle: Bundle, folder: Path, seconds: float) -> dic
         "floor_p50_ms": float(np.percentile(floor, 50)),
         "floor_p99_ms": float(np.percentile(floor, 99)),
     }
+
+
+def _delays(bootstrap: str, topic: str, read: str, seconds: float, *, events: bool) -> NDArray[np.float64]:
+    """Send records to `topic`, and return the ms until each that is heard of was seen at `read`."""
+    sent: dict[tuple[int, int], float] = {}
+    seen: dict[tuple[int, int], float] = {}
+    ended = threading.Event()
+    reader = threading.Thread(target=_read, args=(bootstrap, read, seen, ended, events))
+    reader.start()
+    try:
+        time.sleep(1)
+        _send(bootstrap, topic, sent, seconds)
+        time.sleep(2)
+    finally:
+        ended.set()
+        reader.join()
+    return np.array([at - sent[key] for key, at in seen.items() if key in sent]) * 1_000
 
 
 def _send(bootstrap: str, topic: str, sent: dict[tuple[int, int], float], seconds: float) -> None:
@@ -209,7 +212,7 @@ def _read(
     consumer.assign(partitions)
     consumer.seek_to_beginning(*partitions)
     while not ended.is_set():
-        batch = consumer.poll(timeout_ms=50)
+        batch = consumer.poll(timeout_ms=100)
         at = time.perf_counter()
         for records in batch.values():
             for record in records:
