@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor import times
-from monitor.codec.layout import MOST_EXTRAS, Layout, unknown_field
+from monitor.codec.layout import Layout, unknown_field
 from monitor.identity import wrong_id
 from monitor.record import NEVER, Records, RecordSettings
 from monitor.table import StreamTable
@@ -173,10 +173,10 @@ class Decoder:
                 return self._layout.decode(value)
             except msgspec.ValidationError as error:
                 name = unknown_field(error)
-                if name is None or name in self._layout.extras or len(self._layout.extras) >= MOST_EXTRAS:
+                if name is None:
                     reason = "range" if "out of range" in str(error) else "shape"
                     raise _Unusable(reason=reason, detail=str(error)) from None
-                self._layout = Layout(self._settings, self._features, (*self._layout.extras, name))
+                self._layout = self._layout.learn(name)
             except UnicodeDecodeError as error:
                 raise _Unusable(reason="encoding", detail=str(error)) from None
             except msgspec.DecodeError as error:

@@ -32,16 +32,22 @@ class Layout:
         extras: names of fields beside the features that records have had; their values are not looked at.
     """
 
-    def __init__(self, settings: RecordSettings, features: Sequence[str], extras: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: RecordSettings, features: Sequence[str], extras: Sequence[str] = (), *, strict: bool = True
+    ) -> None:
         """Build the type.
 
         Args:
             settings: section `record`.
             features: names, in order.
             extras: names of unknown fields that were met before.
+            strict: whether another unknown field beside the features is an error, by which its name is learned.
+
+        Raises:
+            ValueError: if two settings name the same field, or a feature has a name that no field can have.
         """
+        self._settings, self._features = settings, tuple(features)
         self.extras = tuple(extras)
-        strict = len(self.extras) < MOST_EXTRAS
         tree: _Tree = {}
         stream = _place(tree, settings.stream, (str | int | None, None))
         time = _place(tree, settings.time, (str | int | float | None, None))
@@ -83,6 +89,21 @@ class Layout:
         if self._object is not None:
             return map(msgspec.structs.astuple, map(self._object, structs))
         return map(self.values, structs)
+
+    def learn(self, name: str) -> Layout:
+        """Return the layout that also lets an unknown field pass.
+
+        Not every name can be learned: some are not allowed for a field (quotes, control characters), and one with a
+        backtick may have been read wrongly off the error. Then, and when there are enough, every field passes from
+        here on, and only those with the names learned before are still counted: what is ignored may stop nothing.
+        """
+        known = name in self.extras or name in self._features
+        if not known and len(self.extras) < MOST_EXTRAS:
+            try:
+                return Layout(self._settings, self._features, (*self.extras, name))
+            except ValueError:
+                pass
+        return Layout(self._settings, self._features, self.extras, strict=False)
 
     def unknown(self, struct: Any) -> int:  # noqa: ANN401 - a type that is made at run time
         """Return how many unknown features a record has."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -120,6 +120,35 @@ def test_no_bytes_break_the_decoder(values: list[bytes | None], data: st.DataObj
     assert len(found.records) + len(found.rejects) + found.filtered == len(values)
     assert not {100 + reject.index for reject in found.rejects} & set(found.records.offset.tolist())
     assert np.isfinite(found.records.values[~np.isnan(found.records.values)]).all()
+
+
+ODD_NAMES = (
+    "a\nb",
+    "\x00",
+    'quo"te',
+    "back\\slash",
+    "`",
+    "x` - at `$",
+    "pressure` - at `$",
+    "",
+    "$.values",
+    "\u2028",
+    "a.b",
+)
+"""Names that a field of a msgspec type cannot have, or that read wrongly off its error."""
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+@pytest.mark.parametrize("values", ["values", ""])
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_an_unknown_feature_may_have_any_name(name: str, values: str, codec: Literal["json", "msgpack"]) -> None:
+    """If it failed, one record with an odd field would end the daemon, and each restart of it."""
+    encode = msgspec.json.encode if codec == "json" else msgspec.msgpack.encode
+    odd, good = {name: 1, "flow": 2.0}, {"flow": 3.0}
+    raw = [encode({values: each} if values else each) for each in (odd, good, odd)]
+    table = StreamTable(())
+    found = Decoder(RecordSettings(codec=codec, values=values), FEATURES).decode(batch(raw), table)
+    assert (found.rejects, found.records.values[:, 1].tolist()) == ([], [2, 3, 2])
 
 
 def test_unknown_features_are_counted_and_ignored() -> None:
