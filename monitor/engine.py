@@ -310,6 +310,11 @@ def _last(batch: Batch | Rows) -> int:
     return max([last, *(row.offset for row in batch.refused)])
 
 
+def _shown(value: object) -> str:
+    """Return a setting as the configuration writes it."""
+    return "null" if value is None else str(value)
+
+
 def effective_window(config: Config, bundle: Bundle) -> WindowSettings:
     """Return the window settings: the bundle's, where the configuration does not say otherwise.
 
@@ -332,7 +337,8 @@ def effective_window(config: Config, bundle: Bundle) -> WindowSettings:
         same = mine == theirs[name] or (isinstance(mine, Duration) and mine.ms == shape.interval)
         if not same:
             message = (
-                f"window.{name}: found {mine}, but the model in {bundle.path} was trained with {theirs[name]}:"
+                f"window.{name}: found {_shown(mine)}, but the model in {bundle.path} was trained with"
+                f" {_shown(theirs[name])}:"
                 " leave it out, or train a model for it"
             )
             raise ConfigError(message)

@@ -41,6 +41,7 @@ def command(
     _quiet.configure(config)
     name = str(config_path)
     wrong = [f"{name}: {section}: missing" for section in ("source", "sink") if not getattr(config, section)]
+    wrong += [f"{name}: {line}" for line in _files(config)]
     said: list[str] = []
     try:
         bundle = read(config.model.bundle)
@@ -64,6 +65,27 @@ def command(
     if wrong:
         raise ConfigError("\n".join(wrong))
     click.echo(f"{name}: ok")
+
+
+def _files(config: Config) -> list[str]:
+    """Say which files that the configuration names are not there; nothing is opened, and nothing made."""
+    sections = [("source", config.source), *(("sink", sink) for sink in config.sink)]
+    wrong = [
+        f"{section}.{setting}: there is no file {value}"
+        for section, settings in sections
+        for setting, value in settings or ()
+        if setting.endswith("file") and value is not None and not Path(value).is_file()
+    ]
+    paths = getattr(config.source, "paths", ())
+    wrong += [f"source.path: there is no file {path}" for path in paths if path != "-" and not Path(path).exists()]
+    outputs = [("sink.path", getattr(sink, "path", None)) for sink in config.sink]
+    outputs += [("dead_letter.path", None if config.dead_letter is None else config.dead_letter.path)]
+    wrong += [
+        f"{setting}: there is no folder {Path(path).parent}: make it, or name another file"
+        for setting, path in outputs
+        if path not in {None, "-"} and not Path(path).parent.is_dir()
+    ]
+    return wrong
 
 
 def _edges(config: Config) -> list[str]:

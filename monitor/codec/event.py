@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from monitor.message import Message
 from monitor.times import to_iso
 
 CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"
+_PATH = "/!$&'()*+,;=:@"  # what a URI's path may have as it is: `source` is a URI reference
 _TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"
 Time = Annotated[str, Field(pattern=_TIME, description="UTC, ms")]
 
@@ -140,7 +142,7 @@ class EventEncoder:
         self._features = tuple(features)
         self._residuals = residuals
         self._length = length
-        self._source = f"/tidegauge/{group or 'local'}"
+        self._source = "/tidegauge/" + quote(group or "local", safe=_PATH)
         self._model = dict(model)
         self._config = config_sha256
         self._encode = msgspec.json.Encoder().encode

@@ -94,7 +94,33 @@ class Config(BaseSettings):
             if kind == "jsonl" and dead.path is None:
                 message = "dead_letter of type jsonl needs dead_letter.path"
                 raise ValueError(message)
+        self._apart()
         return self
+
+    def _apart(self) -> None:
+        """Refuse what would feed the daemon its own output, or lose events.
+
+        Raises:
+            ValueError: if one topic or file is named for two things.
+        """
+        places = [(name, "source.topics") for name in self.topics()]
+        places += [(path, "source.path") for path in getattr(self.source, "paths", ()) if path != "-"]
+        kafka = [sink for sink in self.sink if sink.type == "kafka"]
+        if len(kafka) > 1 and self.source is not None and self.source.type == "kafka":
+            message = "sink: found two of type kafka: with a Kafka source there is one alerts topic"
+            raise ValueError(message)
+        for sink in self.sink:
+            place = getattr(sink, "topic", None) or getattr(sink, "path", None)
+            places += [] if place in {None, "-"} else [(str(place), "sink")]
+        dead = self.dead_letter
+        if dead is not None:
+            places += [(place, "dead_letter") for place in (dead.topic, dead.path) if place not in {None, "-"}]
+        taken: dict[str, str] = {}
+        for place, setting in places:
+            if place in taken:
+                message = f"{setting}: {place!r} is named by {taken[place]} already: each needs its own"
+                raise ValueError(message)
+            taken[place] = setting
 
     @classmethod
     def settings_customise_sources(

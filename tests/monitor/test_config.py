@@ -72,6 +72,30 @@ def test_environment_and_set_lie_over_the_file(tmp_path: Path, monkeypatch: pyte
     assert load(path, ["window.length=30"]).window.length == 30
 
 
+_KAFKA = "source={type: kafka, topics: [a], group_id: g}"
+_FILE = "source={type: jsonl, path: [a, b]}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ((_KAFKA, "sink={type: kafka, topic: a}"), "sink: 'a' is named by source.topics already"),
+        ((_KAFKA, "sink={type: kafka, topic: b}", "dead_letter={topic: a}"), "dead_letter: 'a' is named by source.top"),
+        ((_KAFKA, "sink={type: kafka, topic: b}", "dead_letter={topic: b}"), "dead_letter: 'b' is named by sink alre"),
+        ((_KAFKA, "sink=[{type: kafka, topic: b}, {type: kafka, topic: c}]"), "sink: found two of type kafka"),
+        (("source={type: kafka, topics: [a, a], group_id: g}",), "source.topics: 'a' is named by source.topics alr"),
+        ((_FILE, "sink={type: jsonl, path: b}"), "sink: 'b' is named by source.path already"),
+        ((_FILE, "sink=[{type: jsonl, path: c}, {type: jsonl, path: c}]"), "sink: 'c' is named by sink already"),
+    ],
+)
+def test_output_does_not_become_input(overrides: tuple[str, ...], said: str) -> None:
+    """If it failed, dead letters or alerts would come back as records for ever, or a second topic get nothing."""
+    with pytest.raises(ConfigError) as caught:
+        load(None, overrides)
+    assert said in str(caught.value)
+    load(None, ["source={type: jsonl, path: '-'}", "sink={type: jsonl, path: '-'}"])
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -73,6 +73,25 @@ def test_everything_that_is_wrong_at_once(run: Run, write: Write, tmp_path: Path
     ]
 
 
+def test_files_that_are_missing(run: Run, write: Write, tmp_path: Path) -> None:
+    """If it failed, `check` would call a configuration good whose daemon ends at its start."""
+    path = write(
+        source={"type": "jsonl", "path": f"{tmp_path}/none.jsonl"},
+        sink=[
+            {"type": "jsonl", "path": f"{tmp_path}/none/alerts.jsonl"},
+            {"type": "alertmanager", "url": "http://localhost:9093", "bearer_token_file": f"{tmp_path}/token"},
+        ],
+        dead_letter=None,
+    )
+    done = run("check", path)
+    assert done.status == 78
+    assert done.err.splitlines() == [
+        f"tidegauge: {path}: sink.bearer_token_file: there is no file {tmp_path}/token",
+        f"tidegauge: {path}: source.path: there is no file {tmp_path}/none.jsonl",
+        f"tidegauge: {path}: sink.path: there is no folder {tmp_path}/none: make it, or name another file",
+    ]
+
+
 def test_a_model_that_does_not_fit(run: Run, write: Write) -> None:
     """If it failed, a configuration for another model would be found only when the daemon starts."""
     done = run("check", write(window={"length": 99}))

@@ -93,6 +93,12 @@ def test_the_fingerprint_is_alertmanagers() -> None:
     assert fingerprint({"b": "1", "a": "2"}) == fingerprint({"a": "2", "b": "1"})
 
 
+def test_the_source_is_a_uri_reference() -> None:
+    """If it failed, a group with a space in its name would make events that strict CloudEvents readers refuse."""
+    for group, source in (("pumps", "pumps"), ("my group/é", "my%20group/%C3%A9"), (None, "local")):
+        assert json.loads(encoder(group).encode(ALERT).value or b"")["source"] == f"/tidegauge/{source}"
+
+
 def test_an_independent_reader_takes_it_for_a_cloudevent() -> None:
     """If it failed, generic CloudEvents tooling would refuse our events."""
     event = json.loads(encoder().encode(ALERT).value or b"")
