@@ -82,6 +82,8 @@ class ConnectionSettings(BaseModel):
             "security_protocol": self.security_protocol,
             "request_timeout_ms": self.request_timeout_ms,
             "bootstrap_timeout_ms": self.bootstrap_timeout_ms,
+            # The client's own 30 s would be half a minute without alerts after every restart of a broker.
+            "reconnect_backoff_max_ms": 1_000,
         }
         if "SSL" in self.security_protocol:
             found["ssl_check_hostname"] = self.ssl_check_hostname

@@ -10,6 +10,7 @@ made, or that had to hand a partition in and got it back, can tell whether it is
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,9 @@ from monitor.times import from_iso
 log = structlog.get_logger(__name__)
 
 _LOOKUP_MS = 2_000  # a step of the main loop must stay short; what is not found in time is looked up again
+PATIENCE_SECONDS = 600.0
+"""How long offsets that cannot be read are waited for before the rest is left to a restart."""
+
 _METADATA_MS = 60_000  # new partitions of a topic are found so soon
 Key = tuple[str, int]
 
@@ -85,6 +89,7 @@ class Member:
         self._lost: set[Key] = set()
         self._begun: dict[Key, int] = {}
         self._unsettled = True
+        self._unknown: float | None = None  # since when the offsets cannot be read
         self._consumer = connect(
             KafkaConsumer,
             connection,
@@ -267,12 +272,25 @@ class Member:
                 self._position(key, partition, firsts[partition], ends[partition])
         except KafkaError as error:
             if getattr(error, "retriable", False):
-                log.warning("offsets_unknown", group=self._settings.group_id, error=type(error).__name__)
+                self._wait_on(error)
                 return
             raise problem(error, f"cannot read the offsets of group {self._settings.group_id!r}") from None
-        self._unsettled = False
+        self._unsettled, self._unknown = False, None
         self._consumer.resume(*assigned.values())
         log.info("partitions_assigned", partitions=[f"{topic}-{number}" for topic, number in sorted(assigned)])
+
+    def _wait_on(self, error: KafkaError) -> None:
+        """Put up with offsets that cannot be read now, but not for ever."""
+        now = time.monotonic()
+        self._unknown = self._unknown or now
+        if now - self._unknown > PATIENCE_SECONDS:
+            message = (
+                f"the offsets of group {self._settings.group_id!r} cannot be read ({type(error).__name__}) for"
+                f" {PATIENCE_SECONDS:.0f} s: if a transaction of a producer that died still holds them,"
+                " `kafka-transactions.sh find-hanging` finds it and `abort` ends it"
+            )
+            raise KafkaProblem(message)
+        log.warning("offsets_unknown", group=self._settings.group_id, error=type(error).__name__)
 
     def _position(self, key: Key, partition: Any, first: int, end: int) -> None:  # noqa: ANN401 - the client has no types
         """Seek to a partition's committed offset, or to the configured start."""

@@ -62,24 +62,32 @@ def test_killed_again_and_again(kafka: Broker, job: Callable[..., Job], folder: 
     assert set(seen) <= set(ids(work, "read_uncommitted"))
 
 
-def test_the_broker_is_killed(bundle: Bundle, folder: Path) -> None:
-    """If it failed, the restart of a broker would end daemons, or double alerts."""
+def test_the_broker_freezes_and_is_killed(bundle: Bundle, folder: Path) -> None:
+    """If it failed, a broker that hangs or restarts would end daemons, or double alerts.
+
+    It is frozen in the middle of transactions. It is killed between them: a lone node that is killed with the markers
+    of a transaction on their way may come back without them, and then the group's offsets are held by a transaction
+    that never ends, whatever the client does.
+    """
     with Broker() as broker:
         if not broker.owned:
             pytest.skip("this Kafka is somebody else's")
         work = make_job(bundle, broker.bootstrap, lambda **how: topics.create_topic(broker.bootstrap, **how))
         streams = [f"s{number}" for number in range(10)]
-        with Daemon(folder / "one", work.member(max_poll_records=150)) as daemon:
+        with Daemon(folder / "one", work.member(max_poll_records=100)) as daemon:
             produce(broker.bootstrap, work.input, rows(streams, 0, 300))
             until(lambda: daemon.consumed() > 300, "nothing is consumed")
-            broker.kill()
-            time.sleep(7)  # longer than a transaction may take
-            assert daemon.process.poll() is None, daemon.text[-3000:]
+            broker.pause()
+            daemon.wait_for("transaction_failed")
             assert daemon.get("/livez")[0] == 200
+            assert daemon.get("/readyz")[0] == 503
+            broker.resume()
+            until(lambda: committed(work) == 3_000, "the daemon does not recover from a broker that hung")
+            time.sleep(1)  # for the markers of the last transaction
+            broker.kill()
             broker.restart()
-            until(lambda: committed(work) == 3_000, "the daemon does not recover")
             produce(broker.bootstrap, work.input, rows(streams, 300, 300 + PERIOD))
-            until(lambda: committed(work) == 3_000 + 10 * PERIOD, "the daemon does not go on")
+            until(lambda: committed(work) == 3_000 + 10 * PERIOD, "the daemon does not recover from a restart")
             assert daemon.get("/readyz")[0] == 200
             seen = ids(work)
             assert seen
