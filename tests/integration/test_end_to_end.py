@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.range import Range
 from monitor.sources.base import Batch
 from tests.integration.conftest import Job
-from tests.integration.daemon import Daemon, until
+from tests.integration.daemon import Daemon, environment, until
 from tests.integration.streams import BUMP, PERIOD, rows
 from tests.kafka.broker import Broker
 from tests.kafka.topics import Record, consume_all, kcat_consume, produce
@@ -66,7 +68,7 @@ def test_alerts_for_any_client(kafka: Broker, job: Callable[..., Job], folder: P
     }
 
 
-def test_run_and_range_agree_byte_for_byte(
+def test_run_and_replay_agree_byte_for_byte(
     kafka: Broker, job: Callable[..., Job], folder: Path, bundle: Bundle
 ) -> None:
     """If it failed, a backtest of what Kafka holds would show other alerts than production had."""
@@ -98,12 +100,17 @@ def test_run_and_range_agree_byte_for_byte(
         again += [(event.key, event.value) for event in engine.process(batches).events]
     ranged.close()
     assert len(published) == 5 * len(STREAMS)
+    command = [sys.executable, "-m", "monitor", "replay", f"kafka://{work.input}"]
+    command += ["--config", str(folder / "one" / "config.yaml"), "--out", str(folder / "alerts.jsonl")]
+    subprocess.run(command, check=True, env=environment(), cwd=folder, timeout=120, capture_output=True)
+    replayed = [(None, line) for line in (folder / "alerts.jsonl").read_bytes().splitlines()]
     for partition in (0, 1):
         mine = [
             [value for _, value in events if json.loads(value or b"")["data"]["position"]["partition"] == partition]
-            for events in (published, again)
+            for events in (published, again, replayed)
         ]
-        assert mine[0] == mine[1]
+        assert mine[0]
+        assert mine[0] == mine[1] == mine[2]
 
 
 def test_sigterm_loses_nothing(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:
