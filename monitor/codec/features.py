@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from monitor.codec.layout import fit_name
 from monitor.record import RecordSettings
 
 
@@ -14,13 +15,14 @@ def features_of(record: RecordSettings, values: Iterable[bytes | None]) -> tuple
     """Return the names that have a number in one of the records, in order of first appearance.
 
     Wide layout: the keys of the object `record.values`; long layout: the names at `record.sensor`. Records that cannot
-    be decoded name nothing.
+    be decoded name nothing, and names that no feature can have (quotes, control characters) are left out: one odd record
+    shall not keep a model from being trained.
     """
     names: dict[str, bool] = {}  # in order of first appearance → whether there was a number
     for value in values:
         for name, number in _numbers(value, record):
             names[name] = names.get(name, False) or number
-    return tuple(name for name, number in names.items() if number)
+    return tuple(name for name, number in names.items() if number and fit_name(name))
 
 
 def _numbers(value: bytes | None, record: RecordSettings) -> list[tuple[str, bool]]:

@@ -17,6 +17,7 @@ from monitor.record import RecordSettings
 
 _Tree = dict[str, Any]
 _UNKNOWN = re.compile(r"^Object contains unknown field `(.*?)`(?: - at .*)?$", re.DOTALL)
+_UNFIT = re.compile(r'["\\\x00-\x1f]')
 MOST_EXTRAS = 64
 
 
@@ -60,6 +61,12 @@ class Layout:
             self.values = attrgetter(_place(tree, settings.value, (float | None, None)))
             where = None
         else:
+            unfit = next((name for name in features if not fit_name(name)), None)
+            if unfit is not None:
+                message = (
+                    f"no feature can be called {unfit!r}: quotes, backslashes and control characters are not for names"
+                )
+                raise ValueError(message)
             paths = [(*settings.values.split("."), name) if settings.values else (name,) for name in features]
             places = [_place(tree, path, (float | None, None)) for path in paths]
             parent = tuple(settings.values.split(".")) if settings.values else ()
@@ -108,6 +115,11 @@ class Layout:
     def unknown(self, struct: Any) -> int:  # noqa: ANN401 - a type that is made at run time
         """Return how many unknown features a record has."""
         return sum(1 for value in self._extra_values if bytes(value(struct)))
+
+
+def fit_name(name: str) -> bool:
+    """Return whether a field of a record may have this name; msgspec allows no other ones."""
+    return _UNFIT.search(name) is None
 
 
 def unknown_field(error: msgspec.ValidationError) -> str | None:

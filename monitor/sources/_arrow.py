@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from monitor.record import NEVER, RecordSettings
 from monitor import times
+from monitor.record import NEVER, RecordSettings
 from monitor.sources.base import Rows, SourceError
 from monitor.sources.columns import LABEL, Draft, layout
 from monitor.sources.compression import is_compressed

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor import times
 from monitor.identity import wrong_id
 from monitor.record import NEVER, RecordSettings
-from monitor import times
 from monitor.sources.base import Refused, Rows, SourceError
 
 LABEL = "label"
 """The column that says 1 where a row is anomalous."""
-
 
 
 @dataclass(frozen=True, slots=True)

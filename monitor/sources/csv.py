@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.record import RecordSettings
 from monitor import times
+from monitor.record import RecordSettings
 from monitor.sources.base import Batch, Rows, SourceError
 from monitor.sources.columns import Draft, Layout, layout
 from monitor.sources.files import FileSettings, check_twice, stem

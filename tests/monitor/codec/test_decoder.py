@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.codec import Decoded, Decoder
+from monitor.codec import Decoded, Decoder, features_of
 from monitor.duration import Duration
 from monitor.record import DEAD_LETTER_REASONS, RecordSettings, Select
 from monitor.sources.base import Batch
@@ -149,6 +149,14 @@ def test_an_unknown_feature_may_have_any_name(name: str, values: str, codec: Lit
     table = StreamTable(())
     found = Decoder(RecordSettings(codec=codec, values=values), FEATURES).decode(batch(raw), table)
     assert (found.rejects, found.records.values[:, 1].tolist()) == ([], [2, 3, 2])
+
+
+def test_an_odd_name_is_no_feature() -> None:
+    """If it failed, one record with an odd field would keep `train` from training, with a message about our insides."""
+    raw = [json.dumps({"values": {name: 1, "flow": 2}}).encode() for name in ("a\nb", 'quo"te', "a.b")]
+    assert features_of(RecordSettings(), raw) == ("flow", "a.b")
+    with pytest.raises(ValueError, match=r"no feature can be called 'a\\nb'"):
+        Decoder(RecordSettings(), ("a\nb",))
 
 
 def test_unknown_features_are_counted_and_ignored() -> None:
