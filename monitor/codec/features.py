@@ -15,8 +15,8 @@ def features_of(record: RecordSettings, values: Iterable[bytes | None]) -> tuple
     """Return the names that have a number in one of the records, in order of first appearance.
 
     Wide layout: the keys of the object `record.values`; long layout: the names at `record.sensor`. Records that cannot
-    be decoded name nothing, and names that no feature can have (quotes, control characters) are left out: one odd record
-    shall not keep a model from being trained.
+    be decoded name nothing, and names that no feature can have (quotes, control characters) are left out: one odd
+    record shall not keep a model from being trained.
     """
     names: dict[str, bool] = {}  # in order of first appearance → whether there was a number
     for value in values:
