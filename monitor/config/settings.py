@@ -82,7 +82,8 @@ class Config(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> Config:
-        if self.record.layout == "long" and "window" in self.model_fields_set and self.window.interval is None:
+        given = self.window.model_fields_set
+        if self.record.layout == "long" and "interval" in given and self.window.interval is None:
             message = "record.layout long needs window.interval: one record a sensor is joined on the time grid"
             raise ValueError(message)
         dead = self.dead_letter

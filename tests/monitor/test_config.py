@@ -72,6 +72,13 @@ def test_environment_and_set_lie_over_the_file(tmp_path: Path, monkeypatch: pyte
     assert load(path, ["window.length=30"]).window.length == 30
 
 
+def test_the_interval_may_be_the_bundles() -> None:
+    """If it failed, nobody could set only `lateness` for the long layout without saying again what the bundle says."""
+    assert load(None, ["record.layout=long", "window.lateness=30s"]).window.lateness.ms == 30_000
+    with pytest.raises(ConfigError, match=r"needs window\.interval"):
+        load(None, ["record.layout=long", "window.interval=null"])
+
+
 _KAFKA = "source={type: kafka, topics: [a], group_id: g}"
 _FILE = "source={type: jsonl, path: [a, b]}"
 
