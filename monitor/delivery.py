@@ -77,6 +77,7 @@ class Delivery:
         sinks: Sequence[Sink],
         give_up: Callable[[], bool],
         idle: Callable[[], None],
+        failed: Callable[[SinkError], None],
     ) -> None:
         """Set up.
 
@@ -86,6 +87,7 @@ class Delivery:
             sinks: sinks that get the events before the positions are stored.
             give_up: asked while a sink does not take events; True ends the tries.
             idle: called while a sink does not take events, so that the process counts as alive.
+            failed: told of each try that failed.
 
         Raises:
             SourceError: if a topic that is to be published to does not exist.
@@ -93,7 +95,7 @@ class Delivery:
         """
         self._source = source
         self._sinks = list(sinks)
-        self._give_up, self._idle = give_up, idle
+        self._give_up, self._idle, self._failed = give_up, idle, failed
         dead = config.dead_letter
         kafka = source.transactional
         self._alerts = next((s.topic for s in config.sink if kafka and s.type == "kafka"), None)  # type: ignore[attr-defined]  # the Kafka sink's
@@ -142,7 +144,8 @@ class Delivery:
             try:
                 sink.deliver(events)
             except SinkError as error:
-                if getattr(error, "status", 1) != 1:
+                self._failed(error)
+                if error.fatal or getattr(error, "status", 1) != 1:
                     raise
                 if error.permanent:  # the receiver has understood and refused: the others must not wait for ever
                     log.warning("event_refused", error=str(error))

@@ -32,7 +32,7 @@ from prometheus_client.utils import floatToGoString
 from monitor import __version__
 from monitor.record import CLASSES, DEAD_LETTER_REASONS
 
-STAGES = ("poll", "decode", "process", "publish", "commit")
+STAGES = ("poll", "process", "commit")
 """The steps of the loop, in order."""
 
 ERROR_TYPES = ("connection", "timeout", "rejected", "fenced", "other")

@@ -17,9 +17,9 @@ from monitor.config import Config
 from monitor.delivery import Delivery
 from monitor.engine import Engine, Work
 from monitor.http import Health
-from monitor.metrics import Metrics
+from monitor.metrics import Metrics, error_type
 from monitor.notifier import Notifier
-from monitor.sinks.base import Sink
+from monitor.sinks.base import Sink, SinkError
 from monitor.sources.base import Key, Source
 
 log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ class Service:
             observe: called with the work of each poll, after it is committed or set aside for a later commit.
         """
         self._engine, self._source, self._metrics, self._health = engine, source, metrics, health
-        self._delivery = Delivery(config, source, sinks, lambda: self._stopping, self._alive)
+        self._delivery = Delivery(config, source, sinks, lambda: self._stopping, self._alive, self._refused)
         self._observe = observe
         self._notifier = Notifier()
         self._interval = getattr(config.source, "commit_interval_ms", 1_000) / 1000
@@ -132,7 +132,8 @@ class Service:
         if not self._waiting or not (force or time.monotonic() - self._since >= self._interval):
             return True
         begin = time.perf_counter()
-        done = self._delivery.commit(works, self._waiting)
+        with self._metrics.timed("commit"):
+            done = self._delivery.commit(works, self._waiting)
         self._metrics.commit_duration_seconds.observe(time.perf_counter() - begin)
         self._metrics.transactions.labels("committed" if done else "unknown").inc()
         if done:
@@ -141,6 +142,11 @@ class Service:
                     self._metrics.alerts_published.labels(alert.status).inc()
         self._waiting.clear()
         return done
+
+    def _refused(self, error: SinkError) -> None:
+        """Count an attempt to publish that failed."""
+        self._metrics.alert_publish_failures.labels(error_type(error)).inc()
+        self._metrics.failed("commit", error)
 
     def _alive(self) -> None:
         """Tell the watchdog, the HTTP port and systemd that the loop turns."""
@@ -190,5 +196,9 @@ class Service:
         metrics.clock_resets.inc(work.output.clock_resets)
         if work.output.scored:
             metrics.batch_windows.observe(work.output.scored)
-
-
+            metrics.scoring_duration_seconds.observe(work.scoring_seconds)
+        for scores in work.output.anomaly_scores:
+            metrics.anomaly_score.observe(scores)
+        now = time.time() * 1000  # the wall clock: what an operator waits by; nothing is decided by it
+        for times in work.times:
+            metrics.event_delay_seconds.observe((now - times) / 1000)

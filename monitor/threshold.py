@@ -161,6 +161,13 @@ class Static(Threshold):
         type: Literal["static"] = "static"
         value: Annotated[float, Field(gt=0)] | None = Field(None, description="the score that is the line")
 
+        @model_validator(mode="after")
+        def _one_line(self) -> Static.Settings:
+            if self.value is not None and (self.q is not None or self.alerts_per_stream_per_day is not None):
+                message = "set value, or q or alerts_per_stream_per_day, not both"
+                raise ValueError(message)
+            return self
+
     def __init__(self, settings: Settings, prior: Prior, open_after: int) -> None:  # noqa: ARG002 - the same for all kinds
         """Set up with the calibration of the bundle."""
         value = settings.value

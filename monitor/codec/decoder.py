@@ -102,10 +102,10 @@ class Decoder:
         rejects: list[Reject] = []
         structs = self._whole(raw.values)
         where: Sequence[int] = range(len(raw.values))
-        unknown = 0
         if structs is None:
-            structs, where, unknown = self._carefully(raw.values, rejects)
+            structs, where = self._carefully(raw.values, rejects)
         layout = self._layout
+        unknown = sum(map(layout.unknown, structs)) if layout.extras else 0
         slots, stamps, where, structs, filtered = self._place(raw, layout, structs, where, rejects, table)
         columns = self._values(layout, structs)
         records = self._checked(raw, slots, stamps, columns, where, rejects)
@@ -119,7 +119,7 @@ class Decoder:
 
     def _whole(self, values: Sequence[bytes | None]) -> list[Any] | None:
         """Parse a whole batch in one go, as nearly every batch can be; None if a record needs a closer look."""
-        if self._layout.extras or self._settings.codec != "json":
+        if self._settings.codec != "json":
             return None
         try:
             whole = cast("Sequence[bytes]", values)  # a null among them is a TypeError
@@ -132,12 +132,11 @@ class Decoder:
         except (TypeError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
             return None
 
-    def _carefully(self, values: Sequence[bytes | None], rejects: list[Reject]) -> tuple[list[Any], list[int], int]:
-        """Parse record by record; return structs, their indices, and how many unknown features they have."""
+    def _carefully(self, values: Sequence[bytes | None], rejects: list[Reject]) -> tuple[list[Any], list[int]]:
+        """Parse record by record; return structs and their indices."""
         structs: list[Any] = []
         where: list[int] = []
         good: list[bytes] = []
-        unknown = 0
         for index, value in enumerate(values):
             try:
                 struct = self._parse(self._readable(value))
@@ -147,11 +146,10 @@ class Decoder:
             structs.append(struct)
             where.append(index)
             good.append(value or b"")
-            unknown += self._layout.unknown(struct)
         # Structs that were parsed before a field was met for the first time are of an older type: all to the newest.
         if any(type(struct) is not type(structs[-1]) for struct in structs):
             structs = list(map(self._layout.decode, good))
-        return structs, where, unknown
+        return structs, where
 
     def _readable(self, value: bytes | None) -> bytes:
         """Return a value that can be parsed."""

@@ -73,5 +73,3 @@ class Follower:
         """Leave the group. May be called twice."""
         with suppress(KafkaError):
             self._consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)
-
-

@@ -17,12 +17,14 @@ class SinkError(Exception):
         permanent: True when it is the events that the receiver refuses: they will fail again, however often they are
             delivered, and all others of the same delivery have arrived. False when a retry may help, maybe after
             somebody has put something right.
+        fatal: True when no retry of this process can help: it must end.
     """
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
+    def __init__(self, message: str, *, permanent: bool = False, fatal: bool = False) -> None:
         """Say what failed."""
         super().__init__(message)
         self.permanent = permanent
+        self.fatal = fatal
 
 
 class SinkSettings(BaseModel):

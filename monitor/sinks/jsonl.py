@@ -62,12 +62,12 @@ class StdoutSink(Sink):
         except BrokenPipeError as error:
             self._silence()
             message = "sink -: nobody reads standard output any longer (broken pipe): start the reader again, too"
-            raise SinkError(message) from error
+            raise SinkError(message, fatal=True) from error
         except OSError as error:
             raise _failed(STDOUT, error) from error
         except (AttributeError, ValueError) as error:  # None, or closed
             message = "sink -: standard output is closed: name a file"
-            raise SinkError(message, permanent=True) from error
+            raise SinkError(message, fatal=True) from error
 
     @staticmethod
     def _sync() -> None:

@@ -140,6 +140,7 @@ def test_two_members_share(kafka: Broker, job: Callable[..., Job], folder: Path)
     work = job(partitions=2)
     streams = ("a", "b")
     with Daemon(folder / "one", work.member(None)) as one, Daemon(folder / "two", work.member(None)) as two:
+
         def shared() -> bool:
             """Whether each has one partition, as its last assignment says."""
             ends = [[e["partitions"] for e in each.log if e["event"] == "partitions_assigned"] for each in (one, two)]

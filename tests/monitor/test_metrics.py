@@ -58,8 +58,8 @@ def test_every_label_is_there_before_anything_happens() -> None:
         assert {key: found[key] for key in found if key[0] == name} == {
             (name, frozenset({(label, text)})): 0.0 for text in values
         }
-    assert sum(name == "tidegauge_errors_total" for name, _ in found) == 5 * len(ERROR_TYPES)
-    for stage in ("decode", "process", "publish", "commit"):
+    assert sum(name == "tidegauge_errors_total" for name, _ in found) == 3 * len(ERROR_TYPES)
+    for stage in ("poll", "process", "commit"):
         assert found["tidegauge_processing_duration_seconds_count", frozenset({("stage", stage)})] == 0.0
 
 
@@ -192,8 +192,8 @@ class TopicAuthorizationFailedError(Exception):
 def test_an_error_is_one_of_a_few(error: Exception, kind: str) -> None:
     """The message or the class as a label would be a new series for every error; the cause decides."""
     metrics = Metrics()
-    metrics.failed("publish", error)
-    assert value(metrics, "tidegauge_errors_total", stage="publish", error_type=kind) == 1.0
+    metrics.failed("commit", error)
+    assert value(metrics, "tidegauge_errors_total", stage="commit", error_type=kind) == 1.0
     wrapped = SinkError("wrapped")
     wrapped.__cause__ = error
     assert error_type(wrapped) == kind

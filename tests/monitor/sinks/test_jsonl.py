@@ -149,7 +149,7 @@ def test_closed_standard_output_is_one_line() -> None:
     """`>&-` is a way to start a daemon; that it cannot write there must be said."""
     command = f"exec '{sys.executable}' -c \"$1\" - 1 >&-"
     found = subprocess.run(["sh", "-c", command, "sh", WRITE], capture_output=True, check=False, text=True, cwd=ROOT)
-    assert found.stderr == "SinkError True: sink -: standard output is closed: name a file\n"
+    assert found.stderr == "SinkError False: sink -: standard output is closed: name a file\n"
 
 
 def test_a_path_is_needed() -> None:
