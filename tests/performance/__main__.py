@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import onnxruntime
 
+from monitor import logs
 from tests.kafka.broker import Broker
 from tests.performance import cluster, job, stages
 
@@ -30,6 +31,7 @@ ON_KAFKA = {"throughput", "latency", "ready"}
 def main() -> None:
     """Run the cases."""
     arguments = _arguments()
+    logs.configure(logs.LogSettings(level="warning"))
     found: dict[str, Any] = {"machine": _machine()}
     with tempfile.TemporaryDirectory() as name:
         for case, figures in _run(arguments, Path(name)):
