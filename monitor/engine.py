@@ -64,7 +64,7 @@ class Work:
         events: the same, encoded.
         dead_letters: records that could not be used.
         positions: next offset of each partition.
-        urgent: whether it must be committed before the next poll: something but windows changed.
+        urgent: whether it must be committed before the next poll: something goes out.
         output: what the pipeline says of it.
         consumed: records by topic.
         classes: records by class; what is pending is in none yet.
@@ -177,7 +177,7 @@ class Engine:
             decoded[key] = found
             positions[key] = _last(batch) + 1
             consumed[batch.topic] += len(batch)
-        before, live = self._counts(inputs), _live(inputs)
+        before = self._counts(inputs)
         self._model.seconds = 0.0
         output = self.pipeline.process(inputs)
         for key, found in decoded.items():
@@ -194,7 +194,8 @@ class Engine:
         work.reasons.update(letter.reason for letter in letters)
         work.dead_letters = letters
         work.events = [self._encoder.encode(alert) for alert in output.alerts]
-        work.urgent = bool(live != _live(inputs) or output.scored or work.events or letters)
+        # What is known of a stream lives in memory alone: only what goes out must be committed before the next poll.
+        work.urgent = bool(work.events or letters)
         return work
 
     def drop(self, keys: Iterable[Key]) -> None:
@@ -295,11 +296,6 @@ def _letter(batch: Batch, reject: Reject) -> DeadLetter:
     return DeadLetter(
         batch.topic, batch.partition, batch.offsets[i], batch.keys[i], batch.values[i], reject.reason, reject.detail
     )
-
-
-def _live(inputs: Sequence[tuple[Partition, Records]]) -> int:
-    """Return how many streams are live in these partitions."""
-    return sum(partition.table.live_count for partition, _ in inputs)
 
 
 def _last(batch: Batch | Rows) -> int:

@@ -1,7 +1,8 @@
 """The daemon: poll → process → publish and commit, until the input ends or a signal comes.
 
-One thread does all of it. One poll is one transaction; a poll that changed nothing but windows may wait for the commit
-of a later one, because its work is rebuilt from the input. There is never a poll with scored work in hand.
+One thread does all of it. What a poll makes for others (alerts, dead letters) is committed with its offsets, in one
+transaction, before the next poll. A poll that made nothing may wait for the commit of a later one, up to
+`commit_interval_ms`: what it did is done again from the input after a restart.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Settings(ConnectionSettings, SourceSettings):
     )
     partitions: int = Field(4, ge=1, description="partitions of the topics that `tidegauge topics --create` makes")
     commit_interval_ms: int = Field(
-        1_000, ge=0, description="polls that changed nothing but windows may wait so long for their commit, ms"
+        1_000, ge=0, description="a poll without alerts and dead letters may wait so long for its commit, ms"
     )
     transaction_timeout_ms: int = Field(
         10_000, ge=2_000, le=900_000, description="the broker aborts a transaction after so long, ms"

@@ -49,8 +49,14 @@ def fill(bootstrap: str, count: int) -> str:
 
 def raw_poll(bootstrap: str, topic: str, count: int) -> float:
     """Records a second of a bare loop over kafka-python's `poll()`, from the first record on."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False, max_poll_records=10_000
+    consumer = KafkaConsumer(  # as the daemon's, so that nothing but the work makes the difference
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        max_poll_records=10_000,
+        fetch_max_bytes=8_388_608,
+        max_partition_fetch_bytes=1_048_576,
+        fetch_max_wait_ms=100,
     )
     partitions = [TopicPartition(topic, number) for number in range(job.PARTITIONS)]
     consumer.assign(partitions)
