@@ -145,7 +145,7 @@ class Autoencoder(ABC):
         return Networks(encoder, decoder, autoencoder)
 
     @classmethod
-    def trainer(cls, networks: Networks, shape: Shape, hyper: Hyperparameters) -> Any:  # noqa: ANN401, ARG003
+    def trainer(cls, networks: Networks, shape: Shape, hyper: Hyperparameters) -> Any:  # noqa: ANN401, ARG003 - a Keras model; kinds override it
         """Return the Keras model that is fitted: scaled windows in, reconstruction out, sharing the networks' weights.
 
         A kind that corrupts its input, samples its code or adds a penalty returns its own model here.

@@ -167,7 +167,7 @@ def _around(scaling: Scaling) -> tuple[list[Any], list[Any], list[Any]]:
     return before, after, constants
 
 
-def difference(model: Any, graph: Graph, windows: NDArray[np.float32], scaling: Scaling) -> float:  # noqa: ANN401
+def difference(model: Any, graph: Graph, windows: NDArray[np.float32], scaling: Scaling) -> float:  # noqa: ANN401 - a Keras model
     """Return the largest relative difference between Keras and ONNX Runtime over all outputs of windows `(n, L, F)`.
 
     Errors are compared relative to themselves (to 1e-3 squared scaled units where they are smaller), reconstructions
@@ -203,7 +203,7 @@ def _share(expected: NDArray[Any], got: NDArray[Any], size: NDArray[Any]) -> flo
     return float(share.max()) if np.isfinite(share).all() else float("inf")
 
 
-def compare(model: Any, graph: Graph, windows: NDArray[np.float32], scaling: Scaling) -> None:  # noqa: ANN401
+def compare(model: Any, graph: Graph, windows: NDArray[np.float32], scaling: Scaling) -> None:  # noqa: ANN401 - a Keras model
     """Refuse a graph that does not compute what Keras does.
 
     Raises:

@@ -219,7 +219,7 @@ def _probes(bundle: Bundle) -> NDArray[np.float32]:
         return np.empty((0, manifest.window.length, len(manifest.features)), np.float32)
     with np.load(io.BytesIO(bundle.content(CALIBRATION)), allow_pickle=False) as arrays:
         windows: NDArray[Any] = arrays["windows"][:_PROBES].astype(np.float32)
-    if windows.ndim != 3 or windows.shape[1:] != (manifest.window.length, len(manifest.features)):  # noqa: PLR2004
+    if windows.ndim != 3 or windows.shape[1:] != (manifest.window.length, len(manifest.features)):  # noqa: PLR2004 - (n, L, F)
         message = f"{CALIBRATION} has windows of the shape {windows.shape}"
         raise ValueError(message)
     random = np.random.default_rng(0)

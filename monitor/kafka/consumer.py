@@ -165,7 +165,7 @@ class Member:
             if first is None:
                 continue
             if batch[0].offset < first:
-                batch = [record for record in batch if record.offset >= first]  # noqa: PLW2901
+                batch = [record for record in batch if record.offset >= first]  # noqa: PLW2901 - the rest of the same batch
             if batch:
                 self.next[key] = batch[-1].offset + 1
                 records[key] = batch
