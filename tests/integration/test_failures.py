@@ -44,18 +44,19 @@ def test_killed_again_and_again(kafka: Broker, job: Callable[..., Job], folder: 
     count, total = 400, 20 * 400
     produce(kafka.bootstrap, work.input, rows(streams, 0, count))
     chance = random.Random(7)  # noqa: S311 - when to kill
-    places = []
+    places = [0]
     for turn in range(6):
-        with Daemon(folder / str(turn), work.member(max_poll_records=40)) as daemon:
-            begin = committed(work)
-            until(lambda: daemon.consumed() > chance.randrange(100, 900), "nothing is consumed")
+        with Daemon(folder / str(turn), work.member(max_poll_records=40, commit_interval_ms=100)) as daemon:
+            until(daemon.consumed, "nothing is consumed")
+            if turn % 2:  # a kill after a commit; the others come wherever they come
+                until(lambda: committed(work) > places[-1], "nothing is committed")
+            time.sleep(chance.uniform(0, 0.1))
             daemon.kill()
-            places.append(begin)
+        places.append(committed(work))
+    assert len(set(places)) > 3  # kills did come between commits
     with Daemon(folder / "last", work.member()) as daemon:
         until(lambda: committed(work) == total, "the committed offset does not reach the end")
         assert daemon.stop()[0] == 0
-    places.append(total)
-    assert len(set(places)) > 3  # kills did come between commits
     seen = ids(work)
     assert set(seen.values()) == {1}
     assert len(seen) > count // PERIOD * len(streams)
