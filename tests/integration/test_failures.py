@@ -41,12 +41,12 @@ def test_killed_again_and_again(kafka: Broker, job: Callable[..., Job], folder: 
     """If it failed, a crash would lose records, or publish an alert twice."""
     work = job()
     streams = [f"s{number}" for number in range(20)]
-    count, total = 400, 20 * 400
+    count, total = 1_000, 20 * 1_000
     produce(kafka.bootstrap, work.input, rows(streams, 0, count))
     chance = random.Random(7)  # noqa: S311 - when to kill
     places = [0]
     for turn in range(6):
-        with Daemon(folder / str(turn), work.member(max_poll_records=40, commit_interval_ms=100)) as daemon:
+        with Daemon(folder / str(turn), work.member(max_poll_records=20, commit_interval_ms=100)) as daemon:
             until(daemon.consumed, "nothing is consumed")
             if turn % 2:  # a kill after a commit; the others come wherever they come
                 until(lambda: committed(work) > places[-1], "nothing is committed")
