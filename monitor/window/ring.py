@@ -45,8 +45,8 @@ class Ring:
             columns.append(Column("filled", np.bool_, (settings.length,)))
         self.columns = tuple(columns)
 
-    def windows(self, table: StreamTable, rows: Rows, *, cut: bool = True) -> Windows:
-        """Return the windows that `rows` make due (none with `cut` off), and take the rows into the ring."""
+    def windows(self, table: StreamTable, rows: Rows) -> Windows:
+        """Return the windows that `rows` make due, and take the rows into the ring."""
         if len(rows) == 0:
             return Windows.none(self._length, self._features)
         starts = group_starts(rows.slot)
@@ -61,7 +61,7 @@ class Ring:
             due = (number >= self._length) & ((number - self._length) % self._stride == 0)
             place = number - 1
         restarted = self._restarted(table, rows, starts, due)
-        at = np.flatnonzero(due) if cut else np.zeros(0, np.intp)
+        at = np.flatnonzero(due)
         windows = self._gather(table, rows, at, rank, place, restarted)
         self._write(table, rows, starts, counts, rank, place)
         table["count"][rows.slot[starts]] = number[starts + counts - 1]

@@ -12,7 +12,6 @@ from monitor.table import AnyColumn, StreamTable
 from monitor.window.clock import Clock, Judged
 from monitor.window.grid import Grid
 from monitor.window.ring import Ring
-from monitor.window.rows import Rows
 from monitor.window.settings import WindowSettings
 from monitor.window.windows import Windows
 
@@ -45,23 +44,12 @@ class Windower:
         self._ring = Ring(settings, features)
         self.columns: tuple[AnyColumn, ...] = (*self._clock.columns, *self._grid.columns, *self._ring.columns)
 
-    def rows(self, table: StreamTable, records: Records) -> Rows:
-        """Return the rows that a batch makes final, without cutting windows (for training)."""
-        rows, _, _ = self._rows(table, records)
-        self._ring.windows(table, rows, cut=False)
-        return rows
-
     def process(self, table: StreamTable, records: Records) -> Windowed:
         """Return the windows that a batch makes due. The batch must not be empty."""
-        rows, judged, late = self._rows(table, records)
-        windows = self._ring.windows(table, rows)
-        return Windowed(windows, judged, int(rows.records.sum()), late)
-
-    def _rows(self, table: StreamTable, records: Records) -> tuple[Rows, Judged, list[int]]:
-        """Judge the records; return the final rows, the judgement, and the offsets of all late records."""
         judged = self._clock.judge(table, records)
         rows, dropped = self._grid.rows(table, judged.arrivals)
-        return rows, judged, judged.late + dropped
+        windows = self._ring.windows(table, rows)
+        return Windowed(windows, judged, int(rows.records.sum()), judged.late + dropped)
 
     def unfinished(self, table: StreamTable, slots: NDArray[np.intp]) -> list[int]:
         """Return the offsets of the records of these streams that wait: they are late when their stream is dropped."""

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from monitor.record import Records, RecordSettings
 from monitor.table import StreamTable
-from monitor.window import Windower, WindowSettings
+from monitor.window import WindowSettings
+from monitor.window.clock import Clock
+from monitor.window.grid import Grid
+from monitor.window.ring import Ring
 from monitor.window.rows import Rows
 from tests.monitor.batches import live
 
@@ -23,12 +26,11 @@ class Stream:
 
     def __init__(self, **settings: Any) -> None:
         """Set up with windows of these settings."""
-        self.windower = Windower(
-            WindowSettings.model_validate({"length": 3, "stride": 1, "interval": "10ms"} | settings),
-            RecordSettings(),
-            2,
-        )
-        self.table = live(StreamTable(self.windower.columns), 1)
+        window = WindowSettings.model_validate({"length": 3, "stride": 1, "interval": "10ms"} | settings)
+        self.clock = Clock(window, RecordSettings().max_step.ms, 2, by_sensor=False)
+        self.grid = Grid(window, 2)
+        self.ring = Ring(window, 2)  # gaps are filled with the last row that it has
+        self.table = live(StreamTable((*self.clock.columns, *self.grid.columns, *self.ring.columns)), 1)
         self.offset = 0
 
     def rows(self, *samples: tuple[int, float, float]) -> Rows:
@@ -38,7 +40,9 @@ class Stream:
         times = np.array([s[0] for s in samples], np.int64)
         batch = Records(np.zeros(n, np.int32), times, values, np.arange(self.offset, self.offset + n))
         self.offset += n
-        return self.windower.rows(self.table, batch)
+        rows, _ = self.grid.rows(self.table, self.clock.judge(self.table, batch).arrivals)
+        self.ring.windows(self.table, rows)
+        return rows
 
 
 def values(rows: Rows) -> NDArray[np.float32]:

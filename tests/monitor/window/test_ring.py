@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from monitor.record import RecordSettings
@@ -103,13 +102,3 @@ def test_a_window_of_filled_cells_alone() -> None:
     windows = stream.take((100, 1), (140, 2))
     assert windows.missing.tolist() == [0.5, 1.0, 1.0]
     assert windows.high.tolist() == [0, 1, 1]
-
-
-def test_rows_without_windows_leave_the_same_state() -> None:
-    """If it failed, a model would be trained on other rows than those that it is served."""
-    cut, uncut = (Stream(length=4, stride=3, interval="10ms", max_gap=1, aggregate="last") for _ in range(2))
-    samples = [(time, float(time)) for time in range(100, 900, 7)]
-    cut.take(*samples)
-    uncut.windower.rows(uncut.table, records([(0, *sample) for sample in samples]))
-    for name in ("ring", "count", "head", "filled", "final"):
-        assert np.array_equal(cut.table[name], uncut.table[name], equal_nan=True)
