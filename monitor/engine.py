@@ -27,6 +27,7 @@ from monitor.score import Model, ModelScores
 from monitor.sources.base import Batch, Key, Rows
 from monitor.threshold import Prior
 from monitor.window import WindowSettings
+from monitor.window.settings import NEEDS_GRID
 
 RESIDUAL_QUANTILE = 0.99
 
@@ -338,7 +339,14 @@ def effective_window(config: Config, bundle: Bundle) -> WindowSettings:
                 " leave it out, or train a model for it"
             )
             raise ConfigError(message)
-    window = WindowSettings(**{**theirs, **given})
+    merged = theirs | given
+    if merged["max_gap"] and merged["interval"] is None:
+        message = (
+            f"window.max_gap: found {merged['max_gap']}, expected 0: the model in {bundle.path} was trained without"
+            f" window.interval, and max_gap {NEEDS_GRID}"
+        )
+        raise ConfigError(message)
+    window = WindowSettings(**merged)
     if config.record.layout == "long" and window.interval is None:
         message = "record.layout long needs a model that was trained with window.interval"
         raise ConfigError(message)

@@ -18,6 +18,7 @@ from monitor.cli._options import config_option, json_option, set_option
 from monitor.cli._progress import Steps
 from monitor.config import ConfigError, load
 from monitor.dataset import Dataset, shape
+from monitor.window.settings import NEEDS_GRID
 
 _NEEDED = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib")
 
@@ -50,6 +51,9 @@ def command(
     config = load(config_path, overrides if kind is None else (*overrides, f"train.kind={kind}"))
     if config.record.layout == "long" and config.window.interval is None:
         message = "record.layout long needs window.interval: one record a sensor is joined on the time grid"
+        raise ConfigError(message)
+    if config.window.gaps_without_grid:
+        message = f"window.max_gap: found {config.window.max_gap}: it {NEEDS_GRID}"
         raise ConfigError(message)
     _quiet.configure(config)
     # What would fail after a long reading fails now.

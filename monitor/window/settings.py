@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from monitor.duration import Duration, PositiveDuration
 
+NEEDS_GRID = "needs window.interval: without a time grid there are no empty cells"
+"""Why `max_gap` without an interval is refused."""
+
 
 class WindowSettings(BaseModel):
     """How records become windows. A bundle carries the values that its model was trained with."""
@@ -37,10 +40,16 @@ class WindowSettings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> WindowSettings:
-        if self.max_gap and self.interval is None:
-            message = "max_gap needs window.interval: without a time grid there are no empty cells"
+        # An interval that is not mentioned is the bundle's, which nobody has looked at yet.
+        if self.gaps_without_grid and "interval" in self.model_fields_set:
+            message = f"max_gap {NEEDS_GRID}"
             raise ValueError(message)
         return self
+
+    @property
+    def gaps_without_grid(self) -> bool:
+        """Whether gaps are to be filled where there are no cells that could be empty."""
+        return self.max_gap > 0 and self.interval is None
 
     @property
     def interval_ms(self) -> int:

@@ -98,6 +98,7 @@ def test_options_decide(run: Run, recording: Path, tmp_path: Path) -> None:
         (("{recording}", "--kind", "gru"), 78, "train.kind: found 'gru'"),
         (("{recording}", "--set", "train.epoch=3"), 78, "train.epoch: unknown key"),
         (("{recording}", "--set", "record.layout=long"), 78, "record.layout long needs window.interval"),
+        (("{recording}", "--set", "window.max_gap=2"), 78, "window.max_gap: found 2: it needs window.interval"),
         (("{recording}", "--set", "window.length=300"), 1, "200 rows make no window of 300 rows"),
         (("{recording}", "--features", "speed"), 1, "none of the features speed is a column"),
         (("{recording}", "--labels", "missing.csv"), 1, "missing.csv: cannot be read"),
