@@ -23,16 +23,21 @@ from monitor.table import Column, StreamTable
 from monitor.window.windows import Windows
 
 RULE = "anomaly"
+SEVERITIES = ("info", "warning", "critical")
+"""What an alert can be, by its `anomaly_score` at opening."""
+
 _LONGEST_AUTO_REST = 150
 _UNRESTED = -(2**62)
 
 
 class Severity(BaseModel):
-    """From which `anomaly_score` on, at opening, an alert is what."""
+    """From which `anomaly_score` on, at opening, an alert is what; below `warning` it is `info`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    warning: Annotated[float, Field(gt=0)] = Field(1.0, description="anomaly_score from which an alert is a warning")
+    warning: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="anomaly_score from which an alert is a warning; below it is info"
+    )
     critical: Annotated[float, Field(gt=0)] = Field(2.0, description="anomaly_score from which it is critical")
 
 
@@ -55,7 +60,9 @@ class AlertSettings(BaseModel):
     expire: PositiveDuration = Field(
         Duration("1d"), description="a firing alert whose stream sends nothing for so long (partition time) resolves"
     )
-    severity: Severity = Field(Severity(), description="anomaly_score from which an alert is a warning, or critical")
+    severity: Severity = Field(
+        Severity(), description="anomaly_score from which an alert is a warning, or critical; below it is info"
+    )
 
     @model_validator(mode="after")
     def _rising(self) -> AlertSettings:
@@ -139,7 +146,7 @@ class Alerter:
             Column("opened_offset", np.int64),
             Column("starts_at", np.int64),  # end of the first window over the line in a row, or of the firing alert
             Column("revision", np.int32),
-            Column("critical", np.bool_),
+            Column("severity", np.int8),  # index into `SEVERITIES`
             # The last scored window of a firing stream, for an event that no window causes.
             Column("last_score", np.float64),
             Column("last_line", np.float64),
@@ -299,7 +306,8 @@ class _Machine:
         column["opened_end"][slot] = end
         column["opened_offset"][slot] = windows.high[i]
         anomaly_score = self._scored.score[i] / self._line[i]
-        column["critical"][slot] = anomaly_score >= self._settings.severity.critical
+        severity = self._settings.severity
+        column["severity"][slot] = int(anomaly_score >= severity.warning) + int(anomaly_score >= severity.critical)
         self._remember(slot, i)
         return [self._event(slot, int(windows.due[i]), end, None)]
 
@@ -349,7 +357,7 @@ class _Machine:
             ends_at=None if reason is None else time,
             score=float(column["last_score"][slot]),
             threshold=float(column["last_line"][slot]),
-            severity="critical" if column["critical"][slot] else "warning",
+            severity=SEVERITIES[column["severity"][slot]],
             shares=figures[0],
             actual=figures[1],
             expected=figures[2],

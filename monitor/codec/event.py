@@ -80,7 +80,7 @@ class AlertData(_Part):
     anomaly_score: float = Field(description="score ÷ threshold; above 1.0 is anomalous")
     score: float
     threshold: float
-    severity: Literal["warning", "critical"]
+    severity: Literal["info", "warning", "critical"] = Field(description="by anomaly_score when the alert opened")
     attribution: list[Attribution]
     window: Window
     position: Position

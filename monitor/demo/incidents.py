@@ -75,7 +75,7 @@ class Raised:
         opened: event time of the window that opened it, ms.
         resolved: event time of the window that resolved it; None if it still fires at the end.
         anomaly_score: score ÷ line when it opened.
-        severity: `warning` or `critical`.
+        severity: `info`, `warning` or `critical`.
     """
 
     opened: int

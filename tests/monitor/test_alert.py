@@ -183,7 +183,9 @@ def test_severity_at_opening(score: float, severity: str) -> None:
 
 def test_severity_by_the_settings() -> None:
     """If it failed, the levels of a configuration would be ignored."""
-    machine = Machine(open_after=1, severity={"warning": 1, "critical": 5})
+    machine = Machine(open_after=1, severity={"warning": 2, "critical": 5}, resolve_after=1, rest=0)
+    assert [alert.severity for alert in machine.take(1.9, 0)] == ["info", "info"]
+    assert [alert.severity for alert in machine.take(2.0, 0)] == ["warning", "warning"]
     assert machine.take(4.9)[0].severity == "warning"
     assert machine.take(5.1, slot=1)[0].severity == "critical"
     with pytest.raises(ValidationError, match="must not be below"):
