@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -56,12 +56,13 @@ class Daemon:
         *,
         stdin: Path | None = None,
         env: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("monitor",),
     ) -> None:
-        """Start it."""
+        """Start it; `program` is a module and the first of its arguments."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
-        command = [sys.executable, "-m", "monitor", "run", "--config", str(folder / "config.yaml")]
+        command = [sys.executable, "-m", *program, "run", "--config", str(folder / "config.yaml")]
         given = Path(os.devnull) if stdin is None else stdin
         with (folder / "log").open("wb") as log, (folder / "out").open("wb") as out, given.open("rb") as records:
             self.process = subprocess.Popen(

@@ -78,7 +78,7 @@ class Broker:
         if isinstance(self._where, place.External):
             self.bootstrap, self.sasl_bootstrap = self._where.bootstrap, ""
             return
-        free = _free_ports(3 * nodes)
+        free = free_ports(3 * nodes)
         self._ports = {i + 1: Ports(*free[3 * i : 3 * i + 3]) for i in range(nodes)}
         self.bootstrap = ",".join(f"127.0.0.1:{ports.plain}" for ports in self._ports.values())
         self.sasl_bootstrap = ",".join(f"127.0.0.1:{ports.sasl}" for ports in self._ports.values())
@@ -175,13 +175,17 @@ class Broker:
         for number in self._ports:
             folder = root / str(number)
             folder.mkdir()
-            settings = {**_settings(number, self._ports, folder / "log"), **self._properties}
+            settings = {**self._settings(number, folder / "log"), **self._properties}
             if isinstance(self._where, place.Docker):
                 name = f"tidegauge-kafka-{os.getpid()}-{number}-{self._ports[number].plain}"
                 self._nodes[number] = DockerNode(self._where, settings, options, name, told)
             else:
                 assert isinstance(self._where, place.Java)
                 self._nodes[number] = JavaNode(self._where, settings, options, folder, told)
+
+    def _settings(self, number: int, log: Path) -> dict[str, str]:
+        """Return the server properties of one node, before those that were asked for."""
+        return _settings(number, self._ports, log)
 
     def _wait(self) -> None:
         """Wait until every node is in the metadata and groups and transactions have their coordinators."""
@@ -231,7 +235,7 @@ def _use(bootstrap: str, nodes: int) -> None:
         producer.close(timeout=5)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens on.
 
     They lie below the range that the system gives to outgoing connections. A port of that range could be taken by a
