@@ -195,6 +195,26 @@ class Alerter:
                 alerts.extend(machine.expire(expiries[place]) if kind else machine.window(place))
         return alerts
 
+    def model_changed(
+        self, table: StreamTable, partition: tuple[str, int], slots: NDArray[np.intp], due: int, time: int
+    ) -> list[Alert]:
+        """Resolve the alerts of these firing streams, because another model scores them from here on.
+
+        Args:
+            table: the partition's table.
+            partition: topic and number.
+            slots: streams that are firing.
+            due: offset that orders the events.
+            time: the partition's time.
+        """
+        features = table["last_figures"].shape[-1]
+        none = np.zeros(0)
+        windows = Windows.none(1, features)
+        scored = Scored(none > 0, none, np.zeros((0, features), np.float32), windows.values)
+        verdicts = _Verdicts(windows, scored, none, none > 0, none.astype(np.int64))
+        machine = _Machine(self, table, partition, verdicts, np.zeros(0, np.intp))
+        return [event for slot in slots.tolist() for event in machine.silence(slot, due, time, "model_changed")]
+
     def resting(self, index: int, opened_scored: int, end: int, opened_end: int) -> bool:
         """Return whether the scored window number `index` that ends at `end` is too close to the last opening."""
         if self._rest_ms:
@@ -278,12 +298,16 @@ class _Machine:
 
     def expire(self, expiry: Expiry) -> list[Alert]:
         """Resolve the alert of a stream that fell silent, if it is firing."""
-        column, slot = self._column, expiry.slot
+        return self.silence(expiry.slot, expiry.due, expiry.time, "expired")
+
+    def silence(self, slot: int, due: int, time: int, reason: Literal["expired", "model_changed"]) -> list[Alert]:
+        """Resolve the alert of a stream without a window, if it is firing."""
+        column = self._column
         if not column["firing"][slot]:
             return []
         column["firing"][slot] = False
         column["over_run"][slot] = column["under_run"][slot] = 0
-        return [self._event(slot, expiry.due, expiry.time, "expired")]
+        return [self._event(slot, due, time, reason)]
 
     def _quiet(self, slot: int, i: int) -> list[Alert]:
         """Count towards an opening."""

@@ -164,7 +164,7 @@ class EventEncoder:
             "reason": alert.reason,
             "fingerprint": fingerprint(labels),
             "labels": labels,
-            "annotations": {"summary": _summary(alert, anomaly_score, attribution[0])},
+            "annotations": {"summary": _summary(alert, anomaly_score, attribution)},
             "startsAt": to_iso(alert.starts_at),
             "endsAt": end,
             "anomaly_score": anomaly_score,
@@ -216,10 +216,11 @@ class EventEncoder:
         ]
 
 
-def _summary(alert: Alert, anomaly_score: float, worst: Mapping[str, Any]) -> str:
+def _summary(alert: Alert, anomaly_score: float, attribution: Sequence[Mapping[str, Any]]) -> str:
     """Say in one sentence what happened."""
-    led = f"led by {worst['feature']} ({worst['share']:.0%})"
     if alert.status == "firing":
+        worst = attribution[0]
+        led = f"led by {worst['feature']} ({worst['share']:.0%})"
         return f"{alert.stream} is anomalous: score {anomaly_score:.3g} times its line, {led}"
     if alert.reason == "recovered":
         return f"{alert.stream} is normal again: score {anomaly_score:.3g} times its line"

@@ -7,13 +7,15 @@
 * **META**: one row that says where the state stands.
 
 A delta's key is used again only after a whole sweep that began after the delta was committed, by which time an image
-holds what it said: so compaction bounds the log.
+holds what it said: so compaction bounds the log. And what a restore needs begins where the last whole sweep began:
+META says where that is, so a restore does not read what compaction has not come to yet.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -21,10 +23,18 @@ from numpy.typing import NDArray
 
 from monitor.message import Message
 from monitor.pipeline import Partition
-from monitor.state.rows import ROWS_LIMIT, Packed, pack, parts, row_bytes
+from monitor.state.rows import ROWS_LIMIT, Packed, StateError, packs, row_bytes
+from monitor.state.stages import NAMES, Generation
+from monitor.state.store import META_KEY
 
 FORMAT = 1
 _LARGEST_BUCKET = 64
+_MOST_IMAGES = 4_000_000
+"""Bytes of images in one transaction, about: a sweep that is behind must not make a transaction that takes seconds."""
+
+_MOST_NAMES = 2_000  # streams in a message: an id has up to 256 bytes
+_CONFIGS = 16
+"""So many configurations are remembered."""
 
 
 class Streams(msgspec.Struct, array_like=True, gc=False):
@@ -39,7 +49,8 @@ class Streams(msgspec.Struct, array_like=True, gc=False):
 class Image(msgspec.Struct, array_like=True, gc=False):
     """All columns of a bucket's streams as of an input offset.
 
-    The bucket is `size` slots from `bucket * size` on; those that have no stream in the image are free.
+    The bucket is `size` slots from `bucket * size` on; those that have no stream in the image are free. Where one
+    message cannot hold all rows, the rest follow it in entries of their own, under keys of the bucket's.
     """
 
     bucket: int
@@ -49,54 +60,135 @@ class Image(msgspec.Struct, array_like=True, gc=False):
     rows: Packed
 
 
+class ModelMark(msgspec.Struct, gc=False, kw_only=True):
+    """The model that the state's lines and alerts belong to: what an event says of it that another one resolves."""
+
+    kind: str
+    sha256: str
+    length: int
+
+
 class Meta(msgspec.Struct, gc=False, kw_only=True):
     """Where the state stands.
 
     Attributes:
         format: version of this format.
         next_offset: next input offset.
+        input: the input topic's own id, where the cluster says it: another one is another topic of the same name.
         time: the partition's time.
         leaders: (latest time, slot) of its leading streams.
         counts: records by class since the state began.
+        pending: records that wait, in no class yet.
         live: live streams.
         bucket: slots in a bucket.
         needed: the lowest input offset that a restore reads.
+        log: where in the log a restore begins: where the last whole sweep began.
+        turn: where in the log the present sweep began.
         cycle: number of the sweep.
         swept: buckets that this sweep has rewritten.
         deltas: delta keys that this sweep has used.
+        stages: what wrote the columns of each stage.
+        model: the present bundle's model.
         bundles: hashes of the bundles that the state has had, the present one last, each with the offset at which it
             came.
-        config: hash of the configuration.
+        configs: the same of the last configurations.
         versions: versions of the libraries that decide the last bit.
     """
 
     format: int = FORMAT
     next_offset: int
+    input: str | None
     time: int
     leaders: list[tuple[int, int]]
     counts: dict[str, int]
+    pending: int
     live: int
     bucket: int
     needed: int
+    log: int
+    turn: int
     cycle: int
     swept: int
     deltas: int
+    stages: dict[str, Generation]
+    model: ModelMark
     bundles: list[tuple[str, int]]
-    config: str
+    configs: list[tuple[str, int]]
     versions: dict[str, str]
 
 
 class Entry(msgspec.Struct, gc=False):
-    """A value of the log: one of its members is set."""
+    """A value of the log: one of its members is set.
+
+    `rows` are decision columns, `rest` all columns of streams for which their image has no room.
+    """
 
     v: int = FORMAT
     streams: Streams | None = None
     rows: Packed | None = None
     image: Image | None = None
+    rest: Packed | None = None
     meta: Meta | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Entry).decode
+_decode_version = msgspec.msgpack.Decoder(dict[str, object]).decode
+
+
+def read_entry(value: bytes) -> Entry:
+    """Return an entry of the log.
+
+    Raises:
+        StateError: if it is damaged, or of another format.
+    """
+    try:
+        entry = _decode(value)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        _check_format(value)
+        message = f"the state is damaged: {error}"
+        raise StateError(message) from None
+    for version in (entry.v, entry.meta.format if entry.meta is not None else FORMAT):
+        if version != FORMAT:
+            raise _other_format(version)
+    return entry
+
+
+def read_meta(value: bytes) -> Meta:
+    """Return the META of an entry.
+
+    Raises:
+        StateError: if it is damaged, of another format, or none.
+    """
+    meta = read_entry(value).meta
+    if meta is None:
+        message = "the state is damaged: its META says nothing"
+        raise StateError(message)
+    return meta
+
+
+def _check_format(value: bytes) -> None:
+    """Raise if bytes that cannot be read are of another format: that is the better reason."""
+    try:
+        version = _decode_version(value).get("v")
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return
+    if version != FORMAT:
+        raise _other_format(version)
+
+
+def _other_format(version: object) -> StateError:
+    return StateError(f"the state has format {version}, and this version reads {FORMAT}: run the version that wrote it")
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes a log, as META says it: the same for all partitions, but for `input`."""
+
+    model: ModelMark
+    config: str
+    versions: Mapping[str, str] = field(default_factory=dict)
+    input: str | None = None
 
 
 class StateLog:
@@ -112,11 +204,12 @@ class StateLog:
         topic: str,
         next_offset: int,
         *,
-        bundle: str,
-        config: str,
-        versions: dict[str, str],
+        writer: Writer,
+        stages: Mapping[str, Generation],
+        pending: Callable[[Partition], int],
         sweep_records: int,
         sweep_seconds: float,
+        position: int = 0,
         before: Meta | None = None,
         images: dict[int, int] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -125,27 +218,33 @@ class StateLog:
 
         Args:
             partition: what is written.
-            topic: the changelog topic.
+            topic: the topic of the log.
             next_offset: where the partition stands.
-            bundle: hash of the bundle.
-            config: hash of the configuration.
-            versions: versions for META.
+            writer: who writes.
+            stages: generations of the stages.
+            pending: counts the records of the partition that wait.
             sweep_records: a sweep takes about so many input records.
             sweep_seconds: or so long, whichever comes first.
+            position: where in the log the next message comes, or later.
             before: the META that was restored.
             images: image offset by bucket, as restored.
             clock: monotonic seconds; invisible in what is written but for the pace of the sweep.
         """
         self._partition, self._topic, self._clock = partition, topic, clock
-        self._config, self._versions = config, versions
+        self._writer, self._pending, self._stages = writer, pending, dict(stages)
+        self._generations = [self._stages[name].number for name in NAMES]
         self._sweep_records, self._sweep_seconds = sweep_records, sweep_seconds
         size = sum(row_bytes(column) for column in partition.columns)
         self._bucket = before.bucket if before else max(1, min(_LARGEST_BUCKET, ROWS_LIMIT // max(size, 1)))
+        self._most = max(1, _MOST_IMAGES // (self._bucket * max(size, 1)))
         self._cycle, self._swept, self._deltas = (before.cycle, before.swept, before.deltas) if before else (0, 0, 0)
-        bundles = list(before.bundles) if before else []
-        self._bundles = bundles if bundles and bundles[-1][0] == bundle else [*bundles, (bundle, next_offset)]
+        self._position = position
+        self._log, self._turn = (before.log, before.turn) if before else (position, position)
+        self._bundles = _with(before.bundles if before else [], writer.model.sha256, next_offset)
+        self._configs = _with(before.configs if before else [], writer.config, next_offset)[-_CONFIGS:]
         self._images = dict(images or {})
         self._next = next_offset
+        self._fresh = 0  # sweeps that must still be finished until all images are of the last record
         self._debt = 0.0
         self._at = clock()
 
@@ -154,24 +253,37 @@ class StateLog:
 
         Once they are not, this log must be thrown away with its partition.
         """
-        changes = self._partition.changes.take()
+        table, changes = self._partition.table, self._partition.changes.take()
         entries: list[tuple[bytes, Entry]] = []
-        if len(changes.came_or_gone):
-            entries.append((self._delta(), Entry(streams=self._streams(changes.came_or_gone))))
+        for begin in range(0, len(changes.came_or_gone), _MOST_NAMES):
+            named = self._streams(changes.came_or_gone[begin : begin + _MOST_NAMES])
+            entries.append((self._delta(), Entry(streams=named)))
         decided = changes.decided
         for columns, slots in (
             (self._partition.decision_columns, decided),
             (self._partition.activity_columns, np.setdiff1d(changes.touched, decided, assume_unique=True)),
         ):
-            live = slots[self._partition.table["live"][slots]]
-            entries += [
-                (self._delta(), Entry(rows=pack(self._partition.table, part, columns))) for part in parts(live, columns)
-            ]
+            live = slots[table["live"][slots]]
+            entries += [(self._delta(), Entry(rows=part)) for part in packs(table, live, columns, self._generations)]
+        if next_offset > self._next:
+            self._fresh = 2
         entries += self._sweep(next_offset)
         self._next = next_offset
-        entries.append((b"M", Entry(meta=self._meta())))
+        entries.append((META_KEY, Entry(meta=self._meta())))
+        self._position += len(entries) + 1  # and the marker of the transaction
         number = self._partition.number
         return [Message(self._topic, key, _encode(entry), (), number) for key, entry in entries]
+
+    def idle(self) -> bool:
+        """Whether the sweep has something to write although no records came since."""
+        if not self._fresh:
+            return False
+        share = (self._clock() - self._at) / self._sweep_seconds
+        return self._debt + share * self._buckets >= 1
+
+    @property
+    def _buckets(self) -> int:
+        return -(-self._partition.table.capacity // self._bucket)
 
     def _delta(self) -> bytes:
         """Return a key for a delta that no delta still needed has."""
@@ -193,18 +305,23 @@ class StateLog:
 
     def _sweep(self, next_offset: int) -> Iterator[tuple[bytes, Entry]]:
         """Yield the images whose turn it is."""
-        buckets = -(-self._partition.table.capacity // self._bucket)
+        buckets = self._buckets
         now = self._clock()
         share = (next_offset - self._next) / self._sweep_records + (now - self._at) / self._sweep_seconds
         self._at = now
         self._debt = min(self._debt + share * buckets, float(buckets))
-        while self._debt >= 1 and buckets:
+        written = 0
+        while self._debt >= 1 and buckets and written < self._most:
             self._debt -= 1
-            yield from self._image(self._swept, next_offset)
+            for entry in self._image(self._swept, next_offset):
+                written += 1
+                yield entry
             self._swept += 1
             if self._swept >= buckets:
                 self._swept, self._deltas = 0, 0
                 self._cycle += 1
+                self._fresh = max(0, self._fresh - 1)
+                self._log, self._turn = self._turn, self._position
 
     def _image(self, bucket: int, next_offset: int) -> Iterator[tuple[bytes, Entry]]:
         """Yield a bucket's image; none for a bucket that never had a stream."""
@@ -217,38 +334,40 @@ class StateLog:
             self._images[bucket] = next_offset
         else:
             del self._images[bucket]  # the last image says that it is empty
-        yield (
-            b"I%d" % bucket,
-            Entry(
-                image=Image(
-                    bucket,
-                    self._bucket,
-                    next_offset,
-                    Streams(
-                        slots.tolist(),
-                        [table.raw_id(slot) for slot in slots.tolist()],
-                        table["first_offset"][slots].tolist(),
-                        [],
-                    ),
-                    pack(table, slots, self._partition.columns),
-                )
-            ),
+        streams = Streams(
+            slots.tolist(), [table.raw_id(slot) for slot in slots.tolist()], table["first_offset"][slots].tolist(), []
         )
+        rows = [*packs(table, slots, self._partition.columns, self._generations)]
+        first = rows[0] if rows else Packed(b"")
+        yield b"I%d" % bucket, Entry(image=Image(bucket, self._bucket, next_offset, streams, first))
+        for part, packed in enumerate(rows[1:], 1):
+            yield b"I%d+%d" % (bucket, part), Entry(rest=packed)
 
     def _meta(self) -> Meta:
-        partition = self._partition
+        partition, writer = self._partition, self._writer
         return Meta(
             next_offset=self._next,
+            input=writer.input,
             time=partition.time.value,
             leaders=partition.time.leaders,
             counts=dict(partition.counts),
+            pending=self._pending(partition),
             live=partition.table.live_count,
             bucket=self._bucket,
             needed=min(self._images.values(), default=self._next),
+            log=self._log,
+            turn=self._turn,
             cycle=self._cycle,
             swept=self._swept,
             deltas=self._deltas,
+            stages=self._stages,
+            model=writer.model,
             bundles=self._bundles,
-            config=self._config,
-            versions=self._versions,
+            configs=self._configs,
+            versions=dict(writer.versions),
         )
+
+
+def _with(known: Sequence[tuple[str, int]], last: str, offset: int) -> list[tuple[str, int]]:
+    """Return a history to which something is added, if it is not its end already."""
+    return list(known) if known and known[-1][0] == last else [*known, (last, offset)]

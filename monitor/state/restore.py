@@ -1,4 +1,4 @@
-"""A partition from its changelog, and from the input behind it.
+"""A partition from its log, and from the input behind it.
 
 Entries are applied in the order of the log, the later one wins. Then the window stage alone runs over the input from
 each image's offset to the committed one, and what it makes is thrown away: it only brings windows up to date. No stream
@@ -7,30 +7,45 @@ is created or dropped by it.
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Sequence
+
 import numpy as np
 
 from monitor.pipeline import Partition
 from monitor.record import Records
-from monitor.state.log import FORMAT, Entry, Image, Meta, Streams
-from monitor.state.rows import StateError, slots_of, unpack
+from monitor.state.log import Image, Meta, Streams, read_entry
+from monitor.state.rows import Packed, StateError, slots_of, unpack
+from monitor.state.stages import Stage
+from monitor.table import AnyColumn
 from monitor.window import Windower
+
+_MOST_SLOTS = 2**27  # what is beyond is no slot, but a damaged byte
 
 
 class Restore:
     """Builds one partition.
 
     Attributes:
-        meta: the last META of the log, None before one came.
+        partition: what is built.
+        meta: the last META of the log.
         images: image offset by bucket.
+        restarted: stages whose columns were written by another type or layout, and are left as in new streams.
     """
 
-    def __init__(self, partition: Partition) -> None:
-        """Begin with a partition without state."""
+    def __init__(self, partition: Partition, newest: Meta, stages: Sequence[Stage]) -> None:
+        """Begin with a partition without state.
+
+        Args:
+            partition: what is built.
+            newest: the last META of the log, read before everything else.
+            stages: the stages as they are now.
+        """
         self.partition = partition
-        self.meta: Meta | None = None
+        self.meta = newest
         self.images: dict[int, int] = {}
-        self._decode = msgspec.msgpack.Decoder(Entry).decode
+        self._stages = stages
+        self.restarted = {stage.name for stage in stages if newest.stages[stage.name].signature != stage.signature}
+        self._stands: int | None = None  # where the log stands, as far as it was read
         self._begin = np.zeros(0, np.int64)  # by slot: from where its windows must be brought up to date
 
     def apply(self, value: bytes) -> None:
@@ -39,23 +54,20 @@ class Restore:
         Raises:
             StateError: if it is damaged, or of another format.
         """
-        try:
-            entry = self._decode(value)
-        except (msgspec.MsgspecError, RecursionError) as error:
-            message = f"the state is damaged: {error}"
-            raise StateError(message) from None
-        if entry.v != FORMAT:
-            message = f"the state has format {entry.v}, and this version reads {FORMAT}"
-            raise StateError(message)
+        entry = read_entry(value)
         if entry.streams is not None:
             self._streams(entry.streams)
         if entry.image is not None:
             self._image(entry.image)
-        if entry.rows is not None:
-            # Rows of a stream that is not named yet are from before its image, of which compaction has left the last.
-            unpack(self.partition.table, entry.rows, self.partition.decision_columns, live_only=True)
+        # Rows of a stream that is not named yet are from before its image, of which compaction has left the last.
+        for packed, columns in (
+            (entry.rows, self.partition.decision_columns),
+            (entry.rest, self.partition.columns),
+        ):
+            if packed is not None:
+                unpack(self.partition.table, packed, self._wanted(packed, columns), live_only=True)
         if entry.meta is not None:
-            self._meta(entry.meta)
+            self._stands = entry.meta.next_offset
 
     def finish(self, committed: int) -> int:
         """Check that the log stands where the offsets do, and return the input offset to rewind to.
@@ -64,8 +76,8 @@ class Restore:
             StateError: if it does not.
         """
         meta = self.meta
-        if meta is None or meta.next_offset != committed:
-            stands = "nowhere" if meta is None else str(meta.next_offset)
+        if self._stands != meta.next_offset or meta.next_offset != committed:
+            stands = "nowhere" if self._stands is None else str(self._stands)
             message = f"the state stands at {stands}, the group's offset at {committed}"
             raise StateError(message)
         partition = self.partition
@@ -77,29 +89,52 @@ class Restore:
         if len(live) != meta.live:
             message = f"the state is damaged: it names {len(live)} streams, and counts {meta.live}"
             raise StateError(message)
-        self._begin = np.full(partition.table.capacity, committed, np.int64)
         for bucket in np.unique(live // meta.bucket).tolist():
             self.images.setdefault(bucket, meta.needed)  # streams that came after the last sweep: from their first
-        buckets = np.array([self.images[slot // meta.bucket] for slot in live.tolist()], np.int64)
-        self._begin[live] = np.maximum(buckets, partition.table["first_offset"][live])
+        self._begin = np.full(partition.table.capacity, committed, np.int64)
+        if "window" in self.restarted:
+            self.images = dict.fromkeys(self.images, committed)
+        else:
+            images = np.array([self.images[slot // meta.bucket] for slot in live.tolist()], np.int64)
+            since = np.maximum(images, meta.stages["window"].since)
+            self._begin[live] = np.maximum(since, partition.table["first_offset"][live])
         return min(int(self._begin[live].min()) if len(live) else committed, committed)
 
     def rewind(self, windower: Windower, records: Records) -> None:
         """Bring windows up to date with records that were processed before."""
         table = self.partition.table
+        if len(self._begin) < table.capacity:  # streams that are not known have made it grow, for now
+            more = np.full(table.capacity - len(self._begin), np.iinfo(np.int64).max)
+            self._begin = np.append(self._begin, more)
         begin = np.where(table["live"][records.slot], self._begin[records.slot], np.iinfo(np.int64).max)
         part = np.flatnonzero(records.offset >= begin)
         if len(part):
             windower.process(table, records.take(part))
         table.settle()
 
+    def _wanted(self, packed: Packed, columns: Sequence[AnyColumn]) -> Sequence[AnyColumn]:
+        """Return those of the columns that are of the stages' present generation.
+
+        Those of the alert machine are read whatever wrote them, as far as they are what they were: alerts that fire
+        must be resolved before their stage restarts.
+        """
+        unwanted: set[str] = set()
+        for stage, number in zip(self._stages, packed.generations, strict=True):
+            lost = stage.name in self.restarted and stage.name != "alert"
+            if lost or number != self.meta.stages[stage.name].number:
+                unwanted.update(column.name for column in stage.columns)
+        return [column for column in columns if column.name not in unwanted] if unwanted else columns
+
     def _streams(self, streams: Streams) -> None:
         """Take streams in that came, and let those go that went."""
         table = self.partition.table
-        gone = np.array([slot for slot in streams.gone if slot < table.capacity], np.intp)
+        gone = np.array([slot for slot in streams.gone if 0 <= slot < table.capacity], np.intp)
         table.clear(gone)
         if not len(streams.slots) == len(streams.ids) == len(streams.first):
             message = "the state is damaged: streams without names"
+            raise StateError(message)
+        if streams.slots and not 0 <= min(streams.slots) <= max(streams.slots) < _MOST_SLOTS:
+            message = "the state is damaged: streams in places that there are not"
             raise StateError(message)
         table.place(streams.slots, streams.ids)
         if streams.slots:
@@ -111,23 +146,18 @@ class Restore:
         self.images[image.bucket] = image.offset
         if not image.streams.slots:
             del self.images[image.bucket]
-        slots = slots_of(image.rows)
-        if slots.tolist() != image.streams.slots:
+        slots = slots_of(image.rows).tolist()
+        if slots != image.streams.slots[: len(slots)]:
             message = "the state is damaged: an image whose rows are not those of its streams"
             raise StateError(message)
         self._clear(image)
         self._streams(image.streams)
-        unpack(table, image.rows, self.partition.columns)
+        if slots:
+            unpack(table, image.rows, self._wanted(image.rows, self.partition.columns))
 
     def _clear(self, image: Image) -> None:
         """Free the slots of a bucket that the image does not name."""
         table = self.partition.table
         first = image.bucket * image.size
-        slots = np.arange(min(first, table.capacity), min(first + image.size, table.capacity))
+        slots = np.arange(max(0, min(first, table.capacity)), max(0, min(first + image.size, table.capacity)))
         table.clear(np.setdiff1d(slots, np.array(image.streams.slots, np.intp)))
-
-    def _meta(self, meta: Meta) -> None:
-        if meta.format != FORMAT:
-            message = f"the state has format {meta.format}, and this version reads {FORMAT}"
-            raise StateError(message)
-        self.meta = meta

@@ -1,8 +1,8 @@
 """Columns of some slots as bytes, and back.
 
 A packed row set is MessagePack: the slots, and for each column its values one after another, little-endian, in the
-dtype and shape that the column declares. Nothing in it is ever executed or unpickled; every length is checked against
-the declaration before a byte is used.
+dtype and shape that the column declares, under its name with both: what is declared otherwise now is not found. Nothing
+in it is ever executed or unpickled; every length is checked against the declaration before a byte is used.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.ragged import Ragged
+from monitor.state.stages import layout
 from monitor.table import AnyColumn, Column, ObjectColumn, StreamTable
 
 ROWS_LIMIT = 900_000
 """Largest packed row set, in bytes, as far as single rows allow: a message of the log stays below 1 MB."""
+
+_GUESS = 256  # bytes of a row whose size is not declared; what is larger is found out and divided
 
 
 class StateError(Exception):
@@ -30,30 +33,58 @@ class Packed(msgspec.Struct, array_like=True, gc=False):
 
     Attributes:
         slots: int32, little-endian.
-        columns: values by column.
+        columns: values by column (name, dtype, shape).
         objects: dumped objects by column.
         ragged: (counts, rows) by column.
+        generations: of each stage, in the order of `stages.NAMES`.
     """
 
     slots: bytes
     columns: dict[str, bytes] = {}
     objects: dict[str, list[bytes]] = {}
     ragged: dict[str, tuple[bytes, bytes]] = {}
+    generations: Sequence[int] = ()
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        size = len(self.slots) + sum(map(len, self.columns.values()))
+        size += sum(5 * len(dumped) + sum(map(len, dumped)) for dumped in self.objects.values())
+        return size + sum(len(counts) + len(rows) for counts, rows in self.ragged.values())
 
 
-def pack(table: StreamTable, slots: NDArray[np.intp], columns: Sequence[AnyColumn]) -> Packed:
+def pack(
+    table: StreamTable, slots: NDArray[np.intp], columns: Sequence[AnyColumn], generations: Sequence[int] = ()
+) -> Packed:
     """Return the rows of `slots` in `columns`."""
-    packed = Packed(slots.astype("<i4").tobytes(), {}, {}, {})
+    packed = Packed(slots.astype("<i4").tobytes(), {}, {}, {}, generations)
     for column in columns:
+        name = layout(column)
         if isinstance(column, Column):
-            packed.columns[column.name] = _little(table[column.name][slots]).tobytes()
+            packed.columns[name] = _little(table[column.name][slots]).tobytes()
         elif isinstance(column, ObjectColumn):
             objects = table.objects(column.name)
-            packed.objects[column.name] = [column.dump(objects[slot]) for slot in slots.tolist()]
+            packed.objects[name] = [column.dump(objects[slot]) for slot in slots.tolist()]
         else:
             rows, counts = table.ragged(column.name).rows(slots)
-            packed.ragged[column.name] = (counts.astype("<i8").tobytes(), rows.tobytes())
+            packed.ragged[name] = (counts.astype("<i8").tobytes(), rows.tobytes())
     return packed
+
+
+def packs(
+    table: StreamTable, slots: NDArray[np.intp], columns: Sequence[AnyColumn], generations: Sequence[int] = ()
+) -> Iterator[Packed]:
+    """Yield the rows of `slots` in parts that are messages of the log, each of `ROWS_LIMIT` bytes or of one row."""
+    step = max(1, ROWS_LIMIT // (4 + sum(row_bytes(column) for column in columns)))
+    for begin in range(0, len(slots), step):
+        part = slots[begin : begin + step]
+        packed = pack(table, part, columns, generations)
+        if packed.size <= ROWS_LIMIT or len(part) == 1:
+            yield packed
+        else:  # objects or ragged rows that are larger than was guessed
+            half = len(part) // 2
+            yield from packs(table, part[:half], columns, generations)
+            yield from packs(table, part[half:], columns, generations)
 
 
 def slots_of(packed: Packed) -> NDArray[np.intp]:
@@ -69,7 +100,7 @@ def slots_of(packed: Packed) -> NDArray[np.intp]:
 
 
 def unpack(table: StreamTable, packed: Packed, columns: Sequence[AnyColumn], *, live_only: bool = False) -> None:
-    """Write packed rows into the table; columns that are not packed, or not declared, are left alone.
+    """Write packed rows into the table; columns that are not packed so, or not declared, are left alone.
 
     Args:
         table: where they go.
@@ -81,23 +112,35 @@ def unpack(table: StreamTable, packed: Packed, columns: Sequence[AnyColumn], *, 
         StateError: if a column has another length than its declaration says.
     """
     slots = slots_of(packed)
-    kept = np.ones(len(slots), np.bool_)
+    kept = (slots >= 0) & (slots < table.capacity)
     if live_only:
-        kept = (slots >= 0) & (slots < table.capacity)
         kept[kept] = table["live"][slots[kept]]
+    elif not kept.all():
+        message = "the state is damaged: rows of streams that it does not name"
+        raise StateError(message)
     for column in columns:
-        if isinstance(column, Column) and column.name in packed.columns:
-            table[column.name][slots[kept]] = _values(column, packed.columns[column.name], len(slots))[kept]
-        elif isinstance(column, ObjectColumn) and column.name in packed.objects:
-            dumped = packed.objects[column.name]
+        name = layout(column)
+        if isinstance(column, Column) and name in packed.columns:
+            table[column.name][slots[kept]] = _values(column, packed.columns[name], len(slots))[kept]
+        elif isinstance(column, ObjectColumn) and name in packed.objects:
+            dumped = packed.objects[name]
             if len(dumped) != len(slots):
                 raise _other(column.name)
             objects = table.objects(column.name)
             for slot, state, wanted in zip(slots.tolist(), dumped, kept.tolist(), strict=True):
                 if wanted:
-                    objects[slot] = column.load(state)
-        elif column.name in packed.ragged:
-            _unpack_ragged(table.ragged(column.name), column.name, packed.ragged[column.name], slots, kept)
+                    objects[slot] = _loaded(column, state)
+        elif name in packed.ragged:
+            _unpack_ragged(table.ragged(column.name), column.name, packed.ragged[name], slots, kept)
+
+
+def _loaded(column: ObjectColumn, state: bytes) -> Any:  # noqa: ANN401 - an estimator of a library
+    """Return the object of a state; a library may raise anything at bytes that it has not written."""
+    try:
+        return column.load(state)
+    except Exception as error:  # noqa: BLE001 - as said above
+        message = f"the state is damaged: an object of column {column.name!r} cannot be read ({type(error).__name__})"
+        raise StateError(message) from None
 
 
 def _unpack_ragged(
@@ -115,19 +158,11 @@ def _unpack_ragged(
     ragged.append(slots[kept], counts[kept], rows[np.repeat(kept, counts)])
 
 
-def parts(slots: NDArray[np.intp], columns: Sequence[AnyColumn]) -> Iterator[NDArray[np.intp]]:
-    """Yield the slots in parts whose packed rows are about as large as a message may be."""
-    size = 4 + sum(row_bytes(column) for column in columns)
-    step = max(1, ROWS_LIMIT // size)
-    for begin in range(0, len(slots), step):
-        yield slots[begin : begin + step]
-
-
 def row_bytes(column: AnyColumn) -> int:
-    """Return the bytes that a column takes in a packed row (objects and ragged rows: a guess)."""
+    """Return the bytes that a column takes in a packed row; objects and ragged rows: a guess."""
     if isinstance(column, Column):
         return int(np.dtype(column.dtype).itemsize * np.prod(column.shape, dtype=np.int64))
-    return 256
+    return _GUESS
 
 
 def _values(column: Column, data: bytes, count: int) -> NDArray[Any]:

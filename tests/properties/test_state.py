@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from monitor.alert import Alert
 from monitor.pipeline import Partition, Pipeline
 from monitor.record import Records
-from monitor.state import Restore, StateLog
+from monitor.state import ModelMark, Restore, StateLog, Writer, begun, read_meta, stages_of
 from tests.properties.test_pipeline import FEATURES, LEFT_OVER, Row, pipelines, plain, rows
+
+
+MARKER: tuple[bytes | None, bytes] = (None, b"")
+"""What ends a transaction: it takes a place in the log."""
 
 
 class Log:
@@ -22,10 +26,10 @@ class Log:
         """Begin empty."""
         self.entries: list[tuple[bytes | None, bytes]] = []
 
-    def compacted(self) -> list[bytes]:
-        """Return the last value of each key, in the order of the log."""
+    def compacted(self, begin: int) -> list[bytes]:
+        """Return the last value of each key from a place on, in the order of the log; markers take places, too."""
         last = {key: place for place, (key, _) in enumerate(self.entries)}
-        return [value for place, (key, value) in enumerate(self.entries) if last[key] == place]
+        return [value for place, (key, value) in enumerate(self.entries) if key and last[key] == place >= begin]
 
 
 def records_of(partition: Partition, mine: list[Row], first: int, *, assign: bool) -> Records:
@@ -44,21 +48,41 @@ def records_of(partition: Partition, mine: list[Row], first: int, *, assign: boo
     )
 
 
-def log_of(partition: Partition, offset: int, sweep: int, restore: Restore | None = None) -> StateLog:
+NAMES = tuple(f"f{number}" for number in range(FEATURES))
+
+
+def log_of(
+    pipeline: Pipeline,
+    partition: Partition,
+    offset: int,
+    sweep: int,
+    position: int,
+    restore: Restore | None = None,
+) -> StateLog:
     """Return a log that sweeps quickly."""
     return StateLog(
         partition,
         "state",
         offset,
-        bundle="b",
-        config="c",
-        versions={},
+        writer=Writer(ModelMark(kind="k", sha256="b", length=1), "c"),
+        stages=restore.meta.stages if restore else begun(stages_of(pipeline, NAMES), offset),
+        pending=pipeline.pending,
         sweep_records=sweep,
         sweep_seconds=1e9,
+        position=position,
         before=restore.meta if restore else None,
         images=restore.images if restore else None,
         clock=lambda: 0.0,
     )
+
+
+def restored(pipeline: Pipeline, log: Log) -> Restore:
+    """Return a partition that has taken in what a log says."""
+    newest = read_meta(log.entries[-2][1])
+    restore = Restore(pipeline.partition("t", 0), newest, stages_of(pipeline, NAMES))
+    for value in log.compacted(newest.log):
+        restore.apply(value)
+    return restore
 
 
 def state_of(partition: Partition, pipeline: Pipeline) -> tuple[Any, ...]:
@@ -101,7 +125,7 @@ def test_a_restored_partition_goes_on_as_if_nothing_had_been(
     log = Log()
     partition = pipeline.partition("t", 0)
     partition.changes.kept = True
-    writer = log_of(partition, 0, sweep)
+    writer = log_of(pipeline, partition, 0, sweep, 0)
     found: list[Alert] = []
     hand: list[Alert] = []  # alerts of polls that are not committed
     at = committed = turn = 0
@@ -114,26 +138,26 @@ def test_a_restored_partition_goes_on_as_if_nothing_had_been(
         if commit or at == len(records) or turn % 5 == 0:  # it must get somewhere
             messages = writer.write(at)
             assert all(len(message.value or b"") < 1_000_000 for message in messages)
-            log.entries += [(message.key, message.value or b"") for message in messages]
+            log.entries += [*((message.key, message.value or b"") for message in messages), MARKER]
             found += hand
             hand = []
             committed = at
         if crash:
             hand = []
             at = committed
-            partition = pipeline.partition("t", 0)
-            partition.changes.kept = True
             if not log.entries:
-                writer = log_of(partition, 0, sweep)
+                partition = pipeline.partition("t", 0)
+                partition.changes.kept = True
+                writer = log_of(pipeline, partition, 0, sweep, 0)
                 continue
-            restore = Restore(partition)
-            for value in log.compacted():
-                restore.apply(value)
+            restore = restored(pipeline, log)
+            partition = restore.partition
+            partition.changes.kept = True
             begin = restore.finish(committed)
             for start in range(begin, committed, slice_size):
                 end = min(start + slice_size, committed)
                 restore.rewind(pipeline.windower, records_of(partition, records[start:end], start, assign=False))
             assert partition.changes.take().touched.size == 0
-            writer = log_of(partition, committed, sweep, restore)
+            writer = log_of(pipeline, partition, committed, sweep, len(log.entries), restore)
     assert plain(found) == plain(wanted)
     assert state_of(partition, pipeline) == expected

@@ -1,0 +1,38 @@
+"""Section `state`: where what is known of the streams is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from monitor.duration import Duration, PositiveDuration
+
+Policy = Literal["refuse", "restart_lines", "keep_lines"]
+
+
+class StateSettings(BaseModel):
+    """Where what is known of the streams is kept, and what a new bundle does to it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["kafka", "none"] | None = Field(
+        None, description="kafka: a compacted topic for each input topic; none: memory alone; null: as the source"
+    )
+    topic: str | None = Field(
+        None,
+        min_length=1,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="the state of input topic X is in the topic <topic>-X; null: <group_id>-state",
+    )
+    sweep_records: Annotated[int, Field(ge=1)] = Field(
+        250_000, description="all of a partition's state is written anew once in so many records of it"
+    )
+    sweep_interval: PositiveDuration = Field(
+        Duration("10m"), description="or once in so much time, whichever comes first"
+    )
+    on_new_bundle: Policy = Field(
+        "refuse",
+        description="what a bundle that the state has not had does: refuse, restart_lines (lines begin anew, firing"
+        " alerts are resolved) or keep_lines",
+    )
