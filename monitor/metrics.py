@@ -171,7 +171,8 @@ class Metrics:
     def _records(self, topics: Sequence[str]) -> None:
         self.records = self._counter(
             "tidegauge_records_total",
-            "Records by what became of them; with the pending ones they add up to the consumed ones.",
+            "Records by what became of them; with tidegauge_pending_records they add up to"
+            " tidegauge_records_consumed_total, but for those that waited in partitions that another member has now.",
             ["class"],
         )
         self.records_consumed = self._counter(
@@ -180,7 +181,10 @@ class Metrics:
             ["topic"],
         )
         self.dead_letters = self._counter(
-            "tidegauge_dead_letters_total", "Records that could not be used, by what is wrong with them.", ["reason"]
+            "tidegauge_dead_letters_total",
+            "Dead letters by reason. Those that are late or repeated (dead_letter.late) are so in"
+            " tidegauge_records_total, too; all others are dead_lettered there.",
+            ["reason"],
         )
         self.pending_records = self._gauge(
             "tidegauge_pending_records",

@@ -125,6 +125,7 @@ class Service:
                 log.warning("state_dropped", partitions=[f"{topic}-{number}" for topic, number in sorted(known)])
             self._metrics.unassign(known)
             self._engine.drop(lost)
+            self._metrics.pending_records.set(self._engine.pending())
             for key in lost:
                 self._waiting.pop(key, None)
 
@@ -189,6 +190,8 @@ class Service:
             metrics.last_record_processed_timestamp_seconds.labels(topic).set_to_current_time()
         for name, number in work.classes.items():
             metrics.records.labels(name).inc(number)
+        # At once, and not with the other gauges: what is consumed is in a class or waits, whenever somebody looks.
+        metrics.pending_records.inc(work.consumed.total() - work.classes.total())
         for reason, number in work.reasons.items():
             metrics.dead_letters.labels(reason).inc(number)
         metrics.unknown_features.inc(work.unknown)
