@@ -7,10 +7,14 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from kafka import errors
 
+from monitor.kafka.refusal import refusal
+
 EXIT_RETRY, EXIT_FENCED, EXIT_OPERATOR = 1, 75, 78
+_PAST_IT = "move the group's offset past it, and see who may write to the topic"
 
 
 class KafkaProblem(Exception):  # noqa: N818 - it says what is wrong with a cluster, not with this program
@@ -38,6 +42,38 @@ class Fenced(KafkaProblem):
         )
 
 
+class _BatchError(errors.KafkaError):  # type: ignore[misc]  # the client has no types
+    """A batch on the broker that cannot be had; where it lies is known later than what is wrong with it."""
+
+    def __init__(self, wrong: str, advice: str) -> None:
+        super().__init__(wrong)
+        self._wrong, self._advice, self._where = wrong, advice, "a batch"
+
+    def place(self, topic: str, partition: int, offset: int) -> None:
+        """Say where it lies."""
+        self._where = f"the batch at offset {offset} of {topic}-{partition}"
+
+    def __str__(self) -> str:
+        """Return all of it in one line."""
+        return f"{self._where} {self._wrong}: {self._advice}"
+
+
+class BatchTooLargeError(_BatchError):
+    """A batch that would unpack to more than is allowed."""
+
+    def __init__(self, limit: int) -> None:
+        """Keep the limit, in bytes."""
+        super().__init__(f"unpacks to more than {limit >> 20} MiB", _PAST_IT)
+
+
+class UnreadableBatchError(_BatchError):
+    """A batch that a codec cannot unpack."""
+
+    def __init__(self, error: Exception) -> None:
+        """Keep what the codec says."""
+        super().__init__(f"cannot be unpacked ({_text(error)})", _PAST_IT)
+
+
 FENCING = (errors.ProducerFencedError, errors.FencedInstanceIdError, errors.InvalidProducerEpochError)
 _REFUSED = (
     errors.InvalidSessionTimeoutError,
@@ -45,6 +81,22 @@ _REFUSED = (
     errors.InvalidGroupIdError,
     errors.UnsupportedVersionError,
     errors.KafkaConfigurationError,
+)
+_SASL = ": check source.sasl_mechanism, source.sasl_plain_username and its password file, or source.sasl_oauthbearer_*"
+# What no retry mends, and what to do about it.
+_FINAL: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
+    ((errors.TopicAuthorizationFailedError,), ": give this user the ACL (deploy/README.md, Kafka, lists all of them)"),
+    ((errors.GroupAuthorizationFailedError,), ": give this user the ACL READ on the group of source.group_id"),
+    (
+        (errors.TransactionalIdAuthorizationFailedError, errors.ClusterAuthorizationFailedError),
+        ": give this user the ACL WRITE on source.transactional_id",
+    ),
+    ((errors.SaslAuthenticationFailedError,), _SASL),
+    ((errors.OffsetOutOfRangeError, errors.LogTruncationError), ": records that were not processed are gone"),
+    ((errors.CorruptRecordError, errors.UnsupportedCodecError), ": a batch on the broker cannot be read"),
+    ((errors.MessageSizeTooLargeError,), ": raise max.message.bytes of the topics of alerts and dead letters"),
+    (_REFUSED, ""),
+    ((_BatchError,), ""),
 )
 
 
@@ -67,31 +119,27 @@ def problem(error: BaseException, what: str) -> KafkaProblem:
     """Return a problem for an exception of the client, said as `what` failed and why."""
     if isinstance(error, KafkaProblem):
         return error
-    status, advice = EXIT_RETRY, ""
     if fenced(error):
         return Fenced(what)
-    if isinstance(error, errors.TopicAuthorizationFailedError | errors.GroupAuthorizationFailedError):
-        status, advice = EXIT_OPERATOR, ": the principal lacks an ACL (deploy/README.md lists them)"
-    elif isinstance(error, errors.TransactionalIdAuthorizationFailedError | errors.ClusterAuthorizationFailedError):
-        status, advice = EXIT_OPERATOR, ": the principal may not use source.transactional_id (ACL WRITE on it)"
-    elif isinstance(error, errors.SaslAuthenticationFailedError):
-        status, advice = EXIT_OPERATOR, ": check source.sasl_plain_username and its password file"
-    elif isinstance(error, errors.OffsetOutOfRangeError | errors.LogTruncationError):
-        status, advice = EXIT_OPERATOR, ": records that were not processed are gone from the topic"
-    elif isinstance(error, errors.CorruptRecordError | errors.UnsupportedCodecError):
-        status, advice = EXIT_OPERATOR, ": a batch on the broker cannot be read"
-    elif isinstance(error, errors.MessageSizeTooLargeError):
-        status, advice = EXIT_OPERATOR, ": raise max.message.bytes of the topics of alerts and dead letters"
-    elif isinstance(error, _REFUSED):
-        status = EXIT_OPERATOR
-    return KafkaProblem(f"{what}: {_text(error)}{advice}", status)
+    for kinds, advice in _FINAL:
+        if isinstance(error, kinds):
+            return KafkaProblem(f"{what}: {_text(error)}{advice}", EXIT_OPERATOR)
+    return KafkaProblem(f"{what}: {_text(error)}")
 
 
 def _text(error: BaseException) -> str:
     """Return an exception's class and message as one short line."""
     text = re.sub(r"\s+", " ", str(error)).strip()
     name = type(error).__name__.removesuffix("Error")
+    if isinstance(error, _BatchError):
+        return text
     return f"{name}: {text[:300]}" if text and not text.startswith(name) else text[:300] or name
+
+
+class _Tokens(Protocol):
+    """Who gives the client tokens."""
+
+    problem: KafkaProblem | None
 
 
 class _Listening(logging.Handler):
@@ -105,24 +153,14 @@ class _Listening(logging.Handler):
         self.reasons.append(record.getMessage())
 
 
-def _hung_up(said: str) -> bool:
-    """Whether brokers took the connection and closed it, each time.
-
-    So a refused password looks: the broker answers and closes at once, and the client throws the answer away when it
-    reads the end of the connection together with it.
-    """
-    lost = re.findall(r"Connection lost: ([^>]*)", said)
-    closed = [each for each in lost if "socket disconnected" in each]
-    return len(closed) > 1 and not re.search(r"ECONN|EHOST|ENET|unreachable", " ".join(lost))
-
-
 @contextmanager
-def connecting(bootstrap: str, *, sasl: bool = False) -> Iterator[None]:
+def connecting(bootstrap: str, mechanism: str | None = None, tokens: _Tokens | None = None) -> Iterator[None]:
     """Turn what is raised while the client connects into a `KafkaProblem` that says why.
 
     Args:
         bootstrap: addresses, for the message.
-        sasl: whether the client authenticates by SASL.
+        mechanism: how the client authenticates, None if it does not.
+        tokens: who gives it tokens, if it takes any.
     """
     listening = _Listening()
     logger = logging.getLogger("kafka")
@@ -132,17 +170,11 @@ def connecting(bootstrap: str, *, sasl: bool = False) -> Iterator[None]:
     except KafkaProblem:
         raise
     except (errors.KafkaError, ValueError, OSError) as error:
-        said = " ".join(listening.reasons)
-        refused = re.search(r"SaslAuthenticationFailed|[Aa]uthentication failed|invalid credentials", said + str(error))
-        if refused or (sasl and _hung_up(said)):
-            message = (
-                f"the brokers at {bootstrap} refused the credentials: check source.sasl_mechanism,"
-                " source.sasl_plain_username and source.sasl_plain_password_file"
-            )
-            raise KafkaProblem(message, EXIT_OPERATOR) from None
-        if re.search(r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|SSLCertVerification", said + str(error)):
-            message = f"the certificate of the brokers at {bootstrap} cannot be verified: check source.ssl_cafile"
-            raise KafkaProblem(message, EXIT_OPERATOR) from None
+        if tokens is not None and tokens.problem is not None:
+            raise tokens.problem from None
+        refused = refusal(f"{' '.join(listening.reasons)} {error}", bootstrap, mechanism)
+        if refused:
+            raise KafkaProblem(refused, EXIT_OPERATOR) from None
         if isinstance(error, errors.KafkaTimeoutError | errors.KafkaConnectionError):
             message = f"no broker of source.bootstrap_servers {bootstrap} can be reached"
             raise KafkaProblem(message) from None

@@ -1,0 +1,185 @@
+"""Bounds on what compressed batches may become in memory.
+
+Kafka's limits are on compressed bytes, and kafka-python unpacks a batch whole, whatever it becomes: 200 KB of gzip on
+the wire were measured as 600 MB of memory. Here the client gets decoders that stop at `BATCH_LIMIT`, and a fetcher that
+ends a poll once `POLL_LIMIT` have been unpacked in it, so that many batches below the first limit are no way round it.
+What is left comes with the next poll. Nobody sends such batches by accident: a record's value is at most 64 KB here.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lz4.frame
+import snappy
+import zstandard
+from kafka import codec
+from kafka.record import default_records, legacy_records
+
+from monitor.kafka.errors import BatchTooLargeError, UnreadableBatchError
+
+BATCH_LIMIT = 32 << 20
+"""Most bytes that a batch may unpack to."""
+
+POLL_LIMIT = 32 << 20
+"""After so many unpacked bytes a poll returns what it has; the last batch may go beyond."""
+
+_XERIAL = b"\x82SNAPPY\x00"
+_XERIAL_HEAD = 16
+_VARINT_BITS = 35
+
+
+class _Meter(threading.local):
+    """What this thread has unpacked since the poll began."""
+
+    unpacked = 0
+
+
+_meter = _Meter()
+
+
+def gunzip(data: bytes) -> bytes:
+    """Unpack gzip: one member or several."""
+    pieces: list[bytes] = []
+    have = 0
+    rest = bytes(data)
+    while rest:
+        member = zlib.decompressobj(wbits=31)
+        piece = member.decompress(rest, BATCH_LIMIT + 1 - have)
+        have = _within(have + len(piece))
+        pieces.append(piece)
+        if not member.eof:
+            message = "the gzip data ends too soon"
+            raise EOFError(message)
+        rest = member.unused_data
+    return b"".join(pieces)
+
+
+def unzstd(data: bytes) -> bytes:
+    """Unpack Zstandard: one frame or several."""
+    with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
+        found: bytes = reader.read(BATCH_LIMIT + 1)
+    _within(len(found))
+    return found
+
+
+def unlz4(data: bytes) -> bytes:
+    """Unpack a frame of LZ4."""
+    decoder = lz4.frame.LZ4FrameDecompressor()
+    found: bytes = decoder.decompress(data, max_length=BATCH_LIMIT + 1)
+    _within(len(found))
+    if not decoder.eof:
+        message = "the LZ4 frame ends too soon"
+        raise EOFError(message)
+    return found
+
+
+def unsnappy(data: bytes) -> bytes:
+    """Unpack Snappy: one block, or the blocks of the framing that Java's library made up."""
+    if not data.startswith(_XERIAL) or len(data) <= _XERIAL_HEAD:
+        _within(_declared(data))
+        return bytes(snappy.decompress(data))
+    pieces: list[bytes] = []
+    have, place = 0, _XERIAL_HEAD
+    while place < len(data):
+        (length,) = struct.unpack_from("!i", data, place)
+        if length < 0:
+            message = "a Snappy block of negative length"
+            raise ValueError(message)
+        block = data[place + 4 : place + 4 + length]
+        have = _within(have + _declared(block))
+        pieces.append(bytes(snappy.decompress(block)))
+        place += 4 + length
+    return b"".join(pieces)
+
+
+def _declared(block: bytes) -> int:
+    """Return the length that a block of Snappy says it has, before anybody reserves as much."""
+    length = 0
+    for number, byte in enumerate(block[: _VARINT_BITS // 7]):
+        length |= (byte & 0x7F) << (7 * number)
+        if byte < 0x80:  # noqa: PLR2004 - the last byte of the number
+            return length
+    message = "a Snappy block without a length"
+    raise ValueError(message)
+
+
+def _within(size: int) -> int:
+    """Return a size that is allowed."""
+    if size > BATCH_LIMIT:
+        raise BatchTooLargeError(BATCH_LIMIT)
+    return size
+
+
+def _metered(unpack: Callable[[bytes], bytes]) -> Callable[[Any], bytes]:
+    """Return a decoder that counts what it makes."""
+
+    def decode(data: Any) -> bytes:  # noqa: ANN401 - bytes or a memoryview, as the client has it
+        try:
+            found = unpack(bytes(data))
+        except BatchTooLargeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each codec has its own, with no base class in common
+            raise UnreadableBatchError(error) from None
+        _meter.unpacked += len(found)
+        return found
+
+    return decode
+
+
+class _Records:
+    """A partition's records, which may pause: `itertools.islice` takes the pause for the end, and comes again."""
+
+    def __init__(self, records: Iterator[Any]) -> None:
+        self._records = records
+
+    def __iter__(self) -> _Records:
+        return self
+
+    def __next__(self) -> Any:  # noqa: ANN401 - the client's record
+        if _meter.unpacked > POLL_LIMIT:
+            raise StopIteration
+        return next(self._records)
+
+
+def bound(consumer: Any) -> None:  # noqa: ANN401 - the client has no types
+    """Let a consumer's polls end at `POLL_LIMIT`, and its errors name the batch."""
+    fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way to bound a poll by bytes
+    parse, append, fetched = fetcher._parse_fetched_data, fetcher._append, fetcher.fetched_records  # noqa: SLF001 - as above
+
+    def bounded_parse(completed: Any) -> Any:  # noqa: ANN401 - as above
+        part = parse(completed)
+        if part is not None and part.record_iterator is not None:
+            part.record_iterator = _Records(part.record_iterator)
+        return part
+
+    def bounded_append(drained: Any, part: Any, most: int, update_offsets: Any) -> int:  # noqa: ANN401 - as above
+        try:
+            count = int(append(drained, part, most, update_offsets))
+        except (BatchTooLargeError, UnreadableBatchError) as error:
+            error.place(part.topic_partition.topic, part.topic_partition.partition, part.next_fetch_offset)
+            raise
+        return most if _meter.unpacked > POLL_LIMIT else count
+
+    def bounded_fetched(*arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - as above
+        _meter.unpacked = 0
+        return fetched(*arguments, **more)
+
+    fetcher._parse_fetched_data, fetcher._append = bounded_parse, bounded_append  # noqa: SLF001 - as above
+    fetcher.fetched_records = bounded_fetched
+
+
+def install() -> None:
+    """Give the client these decoders in place of its own."""
+    for module in (codec, default_records, legacy_records):
+        module.gzip_decode = _metered(gunzip)
+        module.snappy_decode = _metered(unsnappy)
+        module.lz4_decode = _metered(unlz4)
+    codec.zstd_decode = default_records.zstd_decode = _metered(unzstd)
+
+
+install()
