@@ -1,0 +1,123 @@
+"""Faults after which an operator must act, or that concern other sinks: F9, F15, F17, F19.
+
+F9, F15 and F17 happen to a small job beside the world, which goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaAdminClient, TopicPartition
+
+from tests.faults.catalogue import fault
+from tests.faults.world import Verdict, World
+from tests.kafka.topics import create_topic, delete_topics
+
+EXIT_OPERATOR = 78
+
+
+@contextmanager
+def _aside(world: World, config: Mapping[str, Any] | None = None) -> Iterator[World]:
+    """A job of one member that has consumed and committed something."""
+    world.asides += 1
+    folder = world.folder / f"aside-{world.asides}"
+    folder.mkdir()
+    aside = World(world.cluster, world.proxies, world.bundle, folder, world.chance, members=1, config=config or {})
+    try:
+        aside.feed.start()
+        aside.fleet.wait(lambda: sum(aside.committed().values()) > 300, "a new job commits nothing", 90)
+        yield aside
+    finally:
+        aside.close()
+
+
+def _refuses(aside: World, *words: str) -> list[str]:
+    """Start the member again: it must end with 78 and a line that says all of this."""
+    member = aside.fleet.members["m0"]
+    daemon = member.start()
+    status = daemon.ended()
+    said = " | ".join(daemon.said)
+    if status != EXIT_OPERATOR or "Traceback" in daemon.text:
+        return [f"it ended with {status} instead of 78: {said[-300:]}"]
+    return [f"it does not say {word!r}: {said[-300:]}" for word in words if word not in said]
+
+
+def _stop(aside: World) -> None:
+    aside.feed.stop()
+    aside.oracle.advance()
+    aside.drain(90)
+    aside.fleet.stop("m0")
+
+
+@fault("F9", "the input gets more partitions, or is made anew", weight=0.5)
+def repartitioned(world: World) -> list[str]:
+    """The daemon refuses to go on, and says why."""
+    with _aside(world) as aside:
+        topic = aside.topics["input"]
+        _stop(aside)
+        if world.chance.random() < 0.5:
+            admin = KafkaAdminClient(bootstrap_servers=world.cluster.bootstrap.split(","))
+            try:
+                admin.create_partitions({topic: 8})
+            finally:
+                admin.close()
+            return [f"F9 more partitions: {each}" for each in _refuses(aside, topic)]
+        delete_topics(world.cluster.bootstrap, [topic])
+        world.fleet.rest(2)
+        create_topic(world.cluster.bootstrap, topic, 6)
+        return [f"F9 made anew: {each}" for each in _refuses(aside, topic)]
+
+
+@fault("F15", "another sink's disk is full", weight=0.5)
+def full(world: World) -> list[str]:
+    """Alerts go to Kafka all the same."""
+    sinks = [{"type": "kafka", "topic": ""}, {"type": "jsonl", "path": "/dev/full"}]
+    with _aside(world, {"sink": sinks}) as aside:
+        verdict = aside.check(Verdict("F15"))
+        return [f"F15: {each}" for each in verdict.broken] + ([] if verdict.events else ["F15: no events"])
+
+
+@fault("F17", "retention takes records that were not processed", weight=0.5)
+def retention(world: World) -> list[str]:
+    """The daemon stops, and says what is gone."""
+    with _aside(world) as aside:
+        _stop(aside)
+        at = aside.committed()[0]
+        aside.feed.start()
+        world.fleet.rest(1.5)
+        aside.feed.stop()
+        admin = KafkaAdminClient(bootstrap_servers=world.cluster.bootstrap.split(","))
+        try:
+            admin.delete_records({TopicPartition(aside.topics["input"], 0): at + 5})
+        finally:
+            admin.close()
+        return [f"F17: {each}" for each in _refuses(aside, aside.topics["input"], str(at), str(at + 5))]
+
+
+@fault("F19", "the model's file is spoilt while it is in use", weight=1)
+def spoilt(world: World) -> list[str]:
+    """Members that run go on; one that starts refuses, until the file is whole again."""
+    path = world.bundle.path / "model.onnx"
+    whole = path.read_bytes()
+    name = world.pick()
+    world.fleet.excused.add(EXIT_OPERATOR)
+    try:
+        path.write_bytes(whole[: len(whole) // 2] + b"\0" * 64)
+        world.fleet.rest(2)
+        ended = world.fleet.statuses.copy()
+        world.kill(name)
+        world.fleet.wait(
+            lambda: world.fleet.statuses[EXIT_OPERATOR] > ended[EXIT_OPERATOR], "a spoilt model is served", 60
+        )
+        path.write_bytes(whole)
+        member = world.fleet.members[name]
+        world.fleet.rest(0.5)
+        if member.running and member.daemon is not None and not member.daemon.said:
+            member.daemon.wait_for("starting", 60)
+    finally:
+        path.write_bytes(whole)
+        world.fleet.rest(1)
+        world.fleet.excused.discard(EXIT_OPERATOR)
+    return []
