@@ -90,6 +90,16 @@ class Cluster:
             for name in there
         }
 
+    def rights(self, names: Sequence[str]) -> dict[str, frozenset[str]]:
+        """Return what this user may do with topics, under Kafka's names; a cluster without ACLs allows everything.
+
+        Raises:
+            KafkaProblem: if the cluster cannot be asked.
+        """
+        with self._asking("cannot look at the topics"):
+            described = {str(topic["name"]): _rights(topic) for topic in self._admin.describe_topics(list(names))}
+        return {name: found for name in names if (found := described.get(name)) is not None}
+
     def create(self, topics: Sequence[Topic]) -> list[str]:
         """Make the topics that are missing, and return their names; what exists is never altered.
 
@@ -184,6 +194,32 @@ class Cluster:
             yield
         except client.KafkaError as error:
             raise problem(error, f"{what} of {self._address}") from None
+
+
+def require_right(connection: ConnectionSettings, right: str, topics: Mapping[str, str]) -> None:
+    """Make sure that this user may do something with topics.
+
+    Without it a daemon that may not write its alerts would find out with the first of them.
+
+    Args:
+        connection: how to reach the cluster.
+        right: the operation, under Kafka's name.
+        topics: the setting that names each topic.
+
+    Raises:
+        KafkaProblem: for the first topic with which that is not allowed, or if the cluster cannot be asked.
+    """
+    if not topics:
+        return
+    cluster = Cluster(connection)
+    try:
+        found = cluster.rights(list(topics))
+    finally:
+        cluster.close()
+    for topic, setting in topics.items():
+        if not found.get(topic, frozenset({right})) & {right, "ALL"}:
+            message = f"{setting}: this user may not {right} the topic {topic!r}: give it the ACL {right} on it"
+            raise KafkaProblem(message, EXIT_OPERATOR)
 
 
 def _rights(described: Mapping[str, Any]) -> frozenset[str] | None:

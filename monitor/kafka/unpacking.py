@@ -80,7 +80,7 @@ def unlz4(data: bytes) -> bytes:
 
 def unsnappy(data: bytes) -> bytes:
     """Unpack Snappy: one block, or the blocks of the framing that Java's library made up."""
-    if not data.startswith(_XERIAL) or len(data) <= _XERIAL_HEAD:
+    if not data.startswith(_XERIAL):
         _within(_declared(data))
         return bytes(snappy.decompress(data))
     pieces: list[bytes] = []
