@@ -1,0 +1,86 @@
+"""What a bundle of the preset `quality` says of its detector: members, their voices, and how these are fused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.errors import Form
+from models.view import View
+
+ARRAYS = "detector.npz"
+"""The file with what voices measure distances by: `NAME.mean`, and `NAME.covariance` or `NAME.factor`."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Part(_Strict):
+    """A member: something that rebuilds what it sees.
+
+    Attributes:
+        name: its name within the bundle.
+        kind: `lstm` and other networks, `linear` (principal components) or `gaussian` (nothing is rebuilt: the view
+            itself is measured).
+        onnx: the file of its graph; None for `gaussian`.
+        view: what it sees of a window.
+    """
+
+    name: str
+    kind: str
+    onnx: str | None
+    view: View
+
+
+class Voice(_Strict):
+    """One error a window, of one member.
+
+    Attributes:
+        name: its name within the bundle.
+        part: the member's name.
+        form: what the residual is boiled down to.
+        q50: quantile 0.5 of its log errors on held-out normal windows.
+        qt: quantile 0.99.
+        mean: mean.
+        variance: variance.
+    """
+
+    name: str
+    part: str
+    form: Form
+    q50: float
+    qt: float
+    mean: float
+    variance: float = Field(ge=0)
+
+
+class Detector(_Strict):
+    """The detector.
+
+    Attributes:
+        scale: `stream` = each stream's own level and spread; `standard` = the bundle's scaling; `raw` = as it comes.
+        level_rows: rows after which a stream's own level stays (scale `stream`).
+        short: log errors that are averaged before a voice is judged.
+        warmup: windows of a new stream that are never over the line.
+        weight: windows that a voice's calibration counts for in a new stream.
+        fuse: mean or max of the voices.
+        profile: whether the hour of the day is a voice of its own.
+        extreme: whether values beyond all that came before are.
+        windows_per_day: of a stream.
+        parts: the members.
+        voices: the voices.
+    """
+
+    scale: Literal["stream", "standard", "raw"]
+    level_rows: int = Field(ge=1)
+    short: int = Field(ge=1)
+    warmup: int = Field(ge=0)
+    weight: float = Field(gt=0)
+    fuse: Literal["mean", "max"]
+    profile: bool
+    extreme: bool
+    windows_per_day: float = Field(gt=0)
+    parts: tuple[Part, ...] = Field(min_length=1)
+    voices: tuple[Voice, ...] = Field(min_length=1)

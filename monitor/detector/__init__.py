@@ -1,0 +1,1 @@
+"""The detector: what lies between a bundle's models and a line, where a bundle has more than one plain score."""

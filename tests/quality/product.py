@@ -1,0 +1,168 @@
+"""The product as the harness uses it: `train` on the allowed prefix, `replay` over the whole series.
+
+Nothing is set but the window's length and stride (and, for the baseline rows, the kind of model): defaults are what is
+measured. Every series is a partition of one recording, so that none of them can expire another.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import serving
+from models.bundle import Bundle
+from models.training import TrainSettings, train
+from monitor import dataset
+from monitor.alert import Alert
+from monitor.config import Config, load
+from monitor.message import Message
+from monitor.pipeline import ScoreRows
+from monitor.record import RecordSettings
+from monitor.replay import EventFile, ScoreFile, replay
+from monitor.sources.base import Batch, Key, Rows, Source
+from monitor.window import WindowSettings
+from tests.quality.recordings import Series
+
+_BATCH = 2048
+TOPIC = "quality"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the product said of one series, a number a row; rows that no window ends with have NaN.
+
+    Attributes:
+        score: the window's score.
+        line: the line that it was held against.
+        opened: rows at which an alert fired.
+        status: `unscored`, `normal` or `anomalous`, as in `monitor.pipeline.STATUS`; -1 where no window ends.
+    """
+
+    score: NDArray[np.float64]
+    line: NDArray[np.float64]
+    opened: NDArray[np.bool_]
+    status: NDArray[np.int8]
+
+
+class Memory(Source):
+    """Series as a source, partition after partition in rounds."""
+
+    def __init__(self, parts: Sequence[Series], names: Sequence[str] | None = None) -> None:
+        """Read `parts`; `names` are stream ids, those of the series where left out."""
+        self._parts = parts
+        self._names = names or [part.name for part in parts]
+        self._at = 0
+
+    def poll(self, timeout: float) -> list[Batch | Rows]:
+        """Return the next rows of every series."""
+        del timeout
+        batches: list[Batch | Rows] = []
+        rows = slice(self._at, self._at + _BATCH)
+        for number, (part, name) in enumerate(zip(self._parts, self._names, strict=True)):
+            time = part.time[rows]
+            if len(time):
+                stream = np.zeros(len(time), np.int32)
+                offset = np.arange(self._at, self._at + len(time), dtype=np.int64)
+                batches.append(Rows(TOPIC, number, [name], stream, time, part.values[rows], offset))
+        self._at += _BATCH
+        return batches
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all rows were read."""
+        return self._at >= max(len(part.time) for part in self._parts)
+
+
+class _Scores(ScoreFile):
+    """Keeps the rows of a replay."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Key, list[ScoreRows]] = {}
+
+    def add(self, scores: Mapping[Key, Sequence[ScoreRows]]) -> None:
+        for key, rows in scores.items():
+            self.rows.setdefault(key, []).extend(rows)
+
+    def _write(self, key: Key, columns: object) -> None:
+        raise NotImplementedError
+
+    def _join(self, made: Path) -> None:
+        raise NotImplementedError
+
+
+class _Openings(EventFile):
+    """Keeps the alerts of a replay."""
+
+    def __init__(self) -> None:
+        self.alerts: list[Alert] = []
+
+    def add(self, alerts: Iterable[Alert], events: Iterable[Message]) -> None:
+        del events
+        self.alerts += alerts
+
+
+def features(count: int) -> tuple[str, ...]:
+    """Return names for the columns of a series."""
+    return tuple(f"f{number}" for number in range(count))
+
+
+def learn(
+    parts: Sequence[Series],
+    window: WindowSettings,
+    settings: TrainSettings,
+    out: Path,
+    trainer: Callable[..., Bundle] = train,
+) -> Bundle:
+    """Train a bundle on the prefixes of these series, as `tidegauge train` does."""
+    prefixes = [Series(p.name, p.time[: p.train], p.values[: p.train], p.label[: p.train], p.train) for p in parts]
+    names = features(parts[0].values.shape[1])
+    found = dataset.read(Memory(prefixes), names, RecordSettings(), window)
+    return trainer(found.cells, dataset.shape(window), names, settings, out)
+
+
+def watch(bundle: Bundle, parts: Sequence[Series], overrides: Sequence[str] = ()) -> list[Found]:
+    """Replay whole series with a bundle, and return what the product said."""
+    config: Config = load(None, tuple(overrides))
+    scores, openings = _Scores(), _Openings()
+    replay(config, bundle, serving.Model(bundle), Memory(parts), out=openings, scores=scores)
+    found = []
+    for number, part in enumerate(parts):
+        rows = len(part.time)
+        made = Found(np.full(rows, np.nan), np.full(rows, np.nan), np.zeros(rows, np.bool_), np.full(rows, -1, np.int8))
+        for piece in scores.rows.get((TOPIC, number), []):
+            made.score[piece.offset] = piece.score
+            made.line[piece.offset] = piece.threshold
+            made.status[piece.offset] = piece.status
+        found.append(made)
+    for alert in openings.alerts:
+        if alert.status == "firing":
+            found[alert.partition].opened[alert.last_offset] = True
+    return found
+
+
+def held(values: NDArray[np.float64], start: float = 0.0) -> NDArray[np.float64]:
+    """Return values with every NaN replaced by the one before it, `start` before the first."""
+    known = ~np.isnan(values)
+    place = np.maximum.accumulate(np.where(known, np.arange(len(values)), -1))
+    return np.where(place >= 0, values[np.maximum(place, 0)], start)
+
+
+def temporary() -> tempfile.TemporaryDirectory[str]:
+    """Return a directory for bundles."""
+    return tempfile.TemporaryDirectory(prefix="tidegauge-quality-")
+
+
+def summary(rows: Sequence[Mapping[str, float]], *, larger_is_better: bool = True) -> dict[str, Any]:
+    """Return the mean over seeds of every figure, and the worst one of each under `worst`."""
+    worst = min if larger_is_better else max
+    return {
+        **{name: float(np.mean([row[name] for row in rows])) for name in rows[0]},
+        "worst": {name: worst(row[name] for row in rows) for name in rows[0]},
+        "seeds": len(rows),
+    }
