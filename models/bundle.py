@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from models.base import Hyperparameters
 from models.calibration import Calibration, Residual
+from models.detector import Detector
 from models.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -124,7 +125,8 @@ class Manifest(_Strict):
 
     Attributes:
         format: version of this format.
-        members: the autoencoders; one for now.
+        members: the autoencoders.
+        detector: how several members become one score; None = the first member's score as it is (preset `plain`).
         window: how windows are cut.
         features: names of the features, in the order of the columns.
         scaling: offset and scale of each feature.
@@ -137,6 +139,7 @@ class Manifest(_Strict):
 
     format: Literal[1] = 1
     members: tuple[Member, ...] = Field(min_length=1)
+    detector: Detector | None = None
     window: WindowShape
     features: tuple[str, ...] = Field(min_length=1)
     scaling: Scaling
@@ -158,7 +161,9 @@ class Manifest(_Strict):
         if {len(self.scaling.mean), len(self.scaling.offset), len(self.scaling.scale)} != {len(self.features)}:
             message = "scaling has another number of features"
             raise ValueError(message)
-        missing = [member.onnx for member in self.members if member.onnx not in self.files]
+        parts = () if self.detector is None else self.detector.parts
+        wanted = [member.onnx for member in self.members] + [part.onnx for part in parts if part.onnx is not None]
+        missing = [name for name in wanted if name not in self.files]
         if missing:
             message = f"files has no {missing[0]}"
             raise ValueError(message)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.bundle import BundleError
+from models.detector import ARRAYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,6 +177,8 @@ class Model:
     Attributes:
         bundle: where it came from; `bundle.manifest` has features, window, calibration and residuals.
         chunk: the numbers of windows that the graph is run on, rising, found to give the same bits on this machine.
+        members: of a bundle with a detector, the graph of each part; they take that part's view of a window.
+        arrays: what its voices measure distances by.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -187,10 +190,16 @@ class Model:
         self.bundle = bundle
         manifest = bundle.manifest
         try:
-            probes = _probes(bundle)
-            self._graph = Graph(
-                bundle.content(manifest.members[0].onnx), manifest.window.length, len(manifest.features), probes
-            )
+            self.members, self.arrays = _detector(bundle)
+            if self.members:
+                self._graph = next(iter(self.members.values()))
+            else:
+                self._graph = Graph(
+                    bundle.content(manifest.members[0].onnx),
+                    manifest.window.length,
+                    len(manifest.features),
+                    _probes(bundle),
+                )
         except ValueError as error:
             message = f"bundle {bundle.path}: {error}; train it again"
             raise BundleError(message) from None
@@ -210,6 +219,21 @@ class Model:
     def encode(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the codes `(n, Z)` float32 of windows; here the last bit may depend on the others in the call."""
         return self._graph.encode(windows)
+
+
+def _detector(bundle: Bundle) -> tuple[dict[str, Graph], dict[str, NDArray[np.float64]]]:
+    """Return the graphs and arrays of a bundle's detector, none if it has none."""
+    detector, features = bundle.manifest.detector, len(bundle.manifest.features)
+    if detector is None:
+        return {}, {}
+    random = np.random.default_rng(0)
+    graphs = {}
+    for part in detector.parts:
+        if part.onnx is not None:
+            probes = random.normal(size=(_PROBES, part.view.rows, features)).astype(np.float32)
+            graphs[part.name] = Graph(bundle.content(part.onnx), part.view.rows, features, probes)
+    with np.load(io.BytesIO(bundle.content(ARRAYS)), allow_pickle=False) as found:
+        return graphs, {name: found[name].astype(np.float64) for name in found.files}
 
 
 def _probes(bundle: Bundle) -> NDArray[np.float32]:
