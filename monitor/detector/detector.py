@@ -21,7 +21,7 @@ from monitor.detector.distance import Distance
 from monitor.detector.extreme import Extreme
 from monitor.detector.level import Level
 from monitor.detector.profile import Profile
-from monitor.detector.unified import Unified, VoicePrior
+from monitor.unified import Unified, VoicePrior
 from monitor.score import Scored
 from monitor.table import AnyColumn, StreamTable
 from monitor.window.windows import Windows

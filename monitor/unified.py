@@ -37,6 +37,8 @@ _LOG10 = float(np.log(10))
 _TAIL = 6.0
 _THIRD = 3.0
 _LEAST_SPREAD = FLOOR / 2.33
+_NEWTON = 6
+_ROOT = float(np.sqrt(2 * np.pi))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,29 @@ class Unified:
         learned[:, :, 2] = mean + rate * d
         learned[:, :, 3] = (1 - rate) * (variance + rate * d * d)
         state[slots], seen[slots], runs[slots] = learned, count + 1, run
+        return found
+
+    def level(self, table: StreamTable, slots: NDArray[np.int32], strange: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the log error `(n,)` of the first voice at which S would be `strange` `(n,)`, ≥ 0; learn nothing.
+
+        For `short` = 1. S rises and is convex in e, so Newton's steps from above come down to it; their number is
+        fixed, so that the bits do not depend on the other streams.
+        """
+        state, seen = table[self._names[0]], table[self._names[1]]
+        now = np.where((seen[slots] == 0)[:, None], self._prior[0], state[slots, 0])
+        q50, qt, mean, variance = now[:, 0], now[:, 1], now[:, 2], now[:, 3]
+        gap, spread = np.maximum(qt - q50, FLOOR), np.maximum(np.sqrt(variance), _LEAST_SPREAD)
+        # Each half alone would have to say twice as much: where the higher of the two does, S is above.
+        found: NDArray[np.float64] = np.maximum(
+            q50 + 2 * _THIRD * gap * strange, mean + spread * np.sqrt(4 * _TAIL * _LOG10 * strange)
+        )
+        for _ in range(_NEWTON):
+            z = (found - mean) / spread
+            tail = log_ndtr(-z)
+            said = 0.5 * (found - q50) / gap / _THIRD - 0.5 * tail / _LOG10 / _TAIL
+            hazard = np.exp(-0.5 * z * z - tail) / _ROOT
+            slope = 0.5 / gap / _THIRD + 0.5 * hazard / spread / _LOG10 / _TAIL
+            found = found - (said - strange) / slope
         return found
 
     def _recent(
