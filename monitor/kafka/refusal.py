@@ -24,12 +24,8 @@ _FIX_CERTIFICATE = (
 _REFUSALS = (
     *((pattern, f"the certificate of the brokers at {{0}} {text}") for pattern, text in _FIX_CERTIFICATE),
     (
-        r"ALERT_CERTIFICATE_REQUIRED|alert certificate required",
-        "the brokers at {0} ask for a certificate: set source.ssl_certfile and source.ssl_keyfile",
-    ),
-    (
-        r"ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_(UNKNOWN|EXPIRED|REVOKED))",
-        "the brokers at {0} refuse the certificate of source.ssl_certfile: they must trust who signed it",
+        r"ALERT_(CERTIFICATE_REQUIRED|UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_(UNKNOWN|EXPIRED|REVOKED))",
+        "the brokers at {0} want a certificate that they trust: set source.ssl_certfile and source.ssl_keyfile",
     ),
     (
         r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|UNEXPECTED_EOF|PACKET_LENGTH_TOO_LONG",

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_plus
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -90,7 +90,8 @@ class Issuer:
         """Return status and body for a request of a token."""
         if self.answers:
             return self.answers.popleft()
-        client, _, secret = base64.b64decode(authorization.removeprefix("Basic ") or b"").decode().partition(":")
+        pair = base64.b64decode(authorization.removeprefix("Basic ") or b"").decode().partition(":")
+        client, _, secret = map(unquote_plus, pair)  # RFC 6749, 2.3.1
         if body.get("grant_type") != ["client_credentials"]:
             return 400, b'{"error": "unsupported_grant_type"}'
         if self.clients.get(client) != secret:

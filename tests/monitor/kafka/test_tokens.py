@@ -12,7 +12,7 @@ from monitor.kafka.errors import KafkaProblem
 from monitor.kafka.tokens import Client, TokenEndpoint, TokenFile, Tokens
 from tests.kafka.issuer import Issuer
 
-SECRET = "swordfish-of-the-issuer"  # noqa: S105 - what must never be shown
+SECRET = "sword:fish+of%20the=issuer"  # noqa: S105 - what must never be shown
 
 
 @pytest.fixture
