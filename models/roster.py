@@ -1,7 +1,8 @@
 """Which members a detector gets: a rule that looks at the training rows alone.
 
 * One feature: the stream's own level and spread, windows of 16 rows at two time scales, the hour of the day, new
-  extremes. With a model for every single stream the network takes the place of the plain Gaussian.
+  extremes. A fleet's networks have the plain Gaussian beside them; a model for one single stream does not (on NAB the
+  Gaussian adds 1.4 points to the fleet's and costs a single stream's 2).
 * Several features within ±2 (telemetry that somebody has scaled): raw units, shapes: windows that are centred or
   normalised jointly.
 * Several features in units of their own (process data): each feature's own scale, levels, residuals measured against
@@ -12,8 +13,9 @@ Measured beside each other in tests/quality/RESULTS.md. What could not be found 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -39,6 +41,7 @@ class Recruit:
         view: what it sees.
         forms: its voices.
         variance: share of the variance that a linear member keeps.
+        defaults: settings of `train` that suit this network where the user leaves them open.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Recruit:
     view: View
     forms: tuple[Form, ...]
     variance: float = 0.95
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,20 +73,33 @@ class Roster:
             least = min(member.view.reach for member in self.members)
             message = f"window.length is {length}: the preset quality needs {least} rows at least"
             raise ValueError(message)
-        return Roster(self.scale, self.short, self.profile, self.extreme, fitting)
+        return replace(self, members=fitting)
 
 
 _COARSE = View(rows=16, step=4)
 _FINE = View(rows=16)
 
-ONE = Roster(
+_QUICK: Mapping[str, Any] = {"learning_rate": 0.005, "batch_size": 64, "epochs": 30, "nodes": 16, "code_size": 4}
+_SHARED: Mapping[str, Any] = {**_QUICK, "learning_rate": 0.003, "batch_size": 128, "nodes": 32}
+
+SINGLE = Roster(
     "stream",
     8,
     profile=True,
     extreme=True,
     members=(
-        Recruit("fine", "network", _FINE, ("distance", "last_rows")),
-        Recruit("coarse", "network", _COARSE, ("distance",)),
+        Recruit("fine", "network", _FINE, ("distance", "last_rows"), defaults=_QUICK),
+        Recruit("coarse", "network", _COARSE, ("distance",), defaults=_SHARED),
+    ),
+)
+FLEET = Roster(
+    "stream",
+    8,
+    profile=True,
+    extreme=True,
+    members=(
+        Recruit("fine", "network", _FINE, ("distance", "last_rows"), defaults=_SHARED),
+        Recruit("coarse", "network", _COARSE, ("distance",), defaults=_SHARED),
         Recruit("gauss", "gaussian", _FINE, ("distance",)),
         Recruit("gauss_coarse", "gaussian", _COARSE, ("distance",)),
     ),
@@ -94,7 +111,13 @@ TELEMETRY = Roster(
     extreme=False,
     members=(
         Recruit("level", "linear", View(rows=30), ("summary",)),
-        Recruit("joint", "network", View(rows=40, form="joint"), ("mean_square",)),
+        Recruit(
+            "joint",
+            "network",
+            View(rows=40, form="joint"),
+            ("mean_square",),
+            defaults={**_QUICK, "nodes": 32, "code_size": 12, "epochs": 12},
+        ),
         Recruit("centred", "linear", View(rows=40, form="centred"), ("mean_square",)),
         Recruit("centred_long", "linear", View(rows=64, form="centred"), ("mean_square",)),
     ),
@@ -106,13 +129,13 @@ PROCESS = Roster(
     extreme=False,
     members=(
         Recruit("level", "linear", View(rows=30), ("summary",), variance=0.9),
-        Recruit("short", "network", View(rows=10), ("summary",)),
+        Recruit("short", "network", View(rows=10), ("summary",), defaults=_SHARED),
     ),
 )
 
 
-def choose(values: NDArray[np.float32]) -> Roster:
-    """Return the members for training rows `(N, F)`, raw units."""
+def choose(values: NDArray[np.float32], streams: int) -> Roster:
+    """Return the members for training rows `(N, F)`, raw units, of so many streams."""
     if values.shape[1] == 1:
-        return ONE
+        return SINGLE if streams == 1 else FLEET
     return TELEMETRY if float(np.nanmax(np.abs(values))) <= SCALED else PROCESS
