@@ -54,10 +54,11 @@ class Compressed:
         self._new = _DECODERS[path[path.rindex(".") :].lower()]
         self._decoder: _Decoder | None = None
         self._left = b""
+        self._ready, self._at = b"", 0  # what is decompressed, and how much of it has been read
         self._failure: SourceError | None = None
 
     def read(self, size: int) -> bytes:
-        """Return about `size` bytes, at most 32 MiB more; none at the end.
+        """Return at most `size` bytes; none at the end. A bomb is handed on in such pieces, too.
 
         What could be read before a damage is returned first.
 
@@ -67,19 +68,28 @@ class Compressed:
         """
         pieces: list[bytes] = []
         have = 0
-        while have < size and self._failure is None:
-            try:
-                piece = self._piece()
-            except (zlib.error, zstandard.ZstdError, EOFError) as error:
-                self._failure = SourceError(f"{self._path}: the compressed file is cut short or damaged ({error})")
-            else:
-                if piece is None:
-                    break
-                pieces.append(piece)
-                have += len(piece)
+        while have < size:
+            if self._at >= len(self._ready) and not self._refill():
+                break
+            piece = self._ready[self._at : self._at + size - have]
+            self._at += len(piece)
+            pieces.append(piece)
+            have += len(piece)
         if self._failure is not None and not have:
             raise self._failure
         return b"".join(pieces)
+
+    def _refill(self) -> bool:
+        """Decompress the next step; False at the end, or at a damage."""
+        if self._failure is not None:
+            return False
+        try:
+            piece = self._piece()
+        except (zlib.error, zstandard.ZstdError, EOFError) as error:
+            self._failure = SourceError(f"{self._path}: the compressed file is cut short or damaged ({error})")
+            return False
+        self._ready, self._at = piece or b"", 0
+        return piece is not None
 
     def _piece(self) -> bytes | None:
         """Decompress one step of the file; None at its end."""

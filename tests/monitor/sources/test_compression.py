@@ -109,6 +109,32 @@ def test_a_bomb_does_not_fill_the_memory(tmp_path: Path, suffix: str) -> None:
     assert int(peak) < 200_000  # kB, some 60,000 of them Python and its libraries
 
 
+@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize("line", [b"\n", b"{}\n"])
+def test_a_bomb_of_short_lines_does_not_fill_the_memory(tmp_path: Path, suffix: str, line: bytes) -> None:
+    """Each of ten million lines is an object of its own; only as many may be in memory as a plain file gives."""
+    path = tmp_path / f"bomb.jsonl{suffix}"
+    path.write_bytes(PACK[suffix](line * (10_000_000 if line == b"\n" else 3_000_000) + b"{}\n"))
+    root = str(Path(__file__).parents[3])
+    output = subprocess.run([sys.executable, "-c", MANY, str(path)], capture_output=True, check=True, cwd=root).stdout
+    records, peak = output.split()
+    assert int(records) == (1 if line == b"\n" else 3_000_001)
+    assert int(peak) < 200_000  # kB
+
+
+MANY = """
+import sys
+from monitor.record import RecordSettings
+from monitor.sources.jsonl import Settings
+source, records = Settings(path=sys.argv[1]).build(RecordSettings()), 0
+while not source.exhausted:
+    for batch in source.poll(1.0):
+        records += len(batch)
+print(records)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
 def test_names() -> None:
     """The end of a name alone says how a file is compressed, in any case."""
     assert is_compressed("a.CSV.GZ")
