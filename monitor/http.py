@@ -7,6 +7,7 @@ send it, the connections at a time.
 from __future__ import annotations
 
 import io
+import re
 import socket
 import socketserver
 import sys
@@ -14,16 +15,18 @@ import threading
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from typing import Annotated, Any, Final, Self
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from monitor.metrics import Metrics
 
 _HEAD_LIMIT: Final = 16_384
 _READ_SECONDS: Final = 5.0
 _CONNECTIONS: Final = 32
+_HOST_NAME: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_-]+)*\.?")
 _TEXT: Final = "text/plain; charset=utf-8"
 
 log = structlog.get_logger()
@@ -38,8 +41,20 @@ class HttpSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 = on all")
+    host: str = Field("127.0.0.1", description="address or host name to listen on; 0.0.0.0 = on all")
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(0, description="port; 0 = any free one, named in the log")
+
+    @field_validator("host")
+    @classmethod
+    def _an_address(cls, host: str) -> str:
+        try:
+            ip_address(host)
+        except ValueError:
+            # What looks like an IPv4 address and is none would be looked up as a name, for seconds and in vain.
+            if not _HOST_NAME.fullmatch(host) or host.replace(".", "").isdigit():
+                message = "must be an IP address or the name of a host, without port or http://"
+                raise ValueError(message) from None
+        return host
 
 
 class Health:

@@ -17,9 +17,12 @@ from models.training import TrainSettings
 from monitor import sinks, sources
 from monitor.alert import AlertSettings
 from monitor.http import HttpSettings
+from monitor.kafka.connection import ConnectionSettings
+from monitor.kafka.names import TopicName
 from monitor.logs import LogSettings
 from monitor.record import RecordSettings
 from monitor.sinks.base import SinkSettings
+from monitor.sinks.kafka import Settings as KafkaSink
 from monitor.sources.base import SourceSettings
 from monitor.threshold import AnyThresholdSettings, Tracked
 from monitor.window import WindowSettings
@@ -46,7 +49,7 @@ class DeadLetterSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: Literal["kafka", "jsonl"] | None = Field(None, description="kafka or jsonl; left out: as the source")
-    topic: str | None = Field(None, min_length=1, description="topic of the dead letters (kafka)")
+    topic: TopicName | None = Field(None, description="topic of the dead letters (kafka)")
     path: str | None = Field(None, min_length=1, description="file of the dead letters (jsonl)")
     late: bool = Field(default=False, description="whether late and repeated records are dead letters too")
 
@@ -96,6 +99,12 @@ class Config(BaseSettings):
                 message = "dead_letter of type jsonl needs dead_letter.path"
                 raise ValueError(message)
         self._apart()
+        for number, sink in enumerate(self.sink):
+            if isinstance(self.source, ConnectionSettings) and isinstance(sink, KafkaSink):
+                wrong = sink.contradiction(self.source)
+                if wrong is not None:
+                    message = f"sink.{number}.{wrong}" if len(self.sink) > 1 else f"sink.{wrong}"
+                    raise ValueError(message)
         return self
 
     def _apart(self) -> None:

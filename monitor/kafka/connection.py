@@ -12,6 +12,7 @@ from kafka.net.compat import KafkaNetClient
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from monitor.kafka.errors import connecting
+from monitor.kafka.names import Server
 from monitor.kafka.secret import secret
 from monitor.kafka.tls import Tls
 from monitor.kafka.tokens import Client, TokenEndpoint, TokenFile, Tokens
@@ -23,7 +24,7 @@ class ConnectionSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bootstrap_servers: tuple[str, ...] = Field(
+    bootstrap_servers: tuple[Server, ...] = Field(
         ("localhost:9092",), min_length=1, description="brokers to begin with, host:port"
     )
     client_id: str = Field("tidegauge", description="name of this client in the brokers' logs and quotas")

@@ -5,27 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import KafkaProblem
+from monitor.kafka.names import TopicName
 from monitor.kafka.transactions import TransactionFailed, Transactions
 from monitor.message import Message
 from monitor.sinks.base import Sink, SinkError, SinkSettings
 
 
 class Settings(ConnectionSettings, SinkSettings):
-    """Section `sink` with `type: kafka`. With a Kafka source the connection is the source's."""
+    """Section `sink` with `type: kafka`. With a Kafka source the connection is the source's; only `topic` is set."""
 
     type: Literal["kafka"] = "kafka"
-    topic: str = Field(min_length=1, description="topic of the alerts")
+    topic: TopicName = Field(description="topic of the alerts")
     transactional_id: str = Field(
         "tidegauge-sink", description="identity of the transactions, where the source is not Kafka"
     )
 
+    def contradiction(self, source: ConnectionSettings) -> str | None:
+        """Return what is wrong with a setting that a Kafka source decides, "name: found …, expected …", or None.
+
+        Alerts are part of the source's transactions, which have one connection and one identity: a setting of the
+        sink's own is in vain, and so refused unless it says the same.
+        """
+        for name in (*ConnectionSettings.model_fields, "transactional_id"):
+            mine, theirs = getattr(self, name), getattr(source, name, None)
+            if name not in self.model_fields_set or mine == theirs:
+                continue
+            values = f"found {_shown(mine)}, but source has {_shown(theirs)}"
+            if isinstance(mine, SecretStr):
+                values = "found another than source has"
+            return f"{name}: {values}: alerts go out in the source's transactions; leave it out"
+        return None
+
     def build(self) -> KafkaSink:
         """Connect (only used where the source is not Kafka)."""
         return KafkaSink(self)
+
+
+def _shown(value: object) -> str:
+    """Return a setting much as the configuration writes it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
 
 
 class RefusedError(SinkError):

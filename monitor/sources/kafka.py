@@ -19,6 +19,7 @@ from monitor.codec import features_of
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.consumer import GroupSettings, Member
 from monitor.kafka.errors import EXIT_RETRY, KafkaProblem
+from monitor.kafka.names import TopicName
 from monitor.kafka.range import Range
 from monitor.kafka.transactions import TransactionFailed, Transactions
 from monitor.message import Message
@@ -42,7 +43,7 @@ class Settings(ConnectionSettings, SourceSettings):
     """Section `source` with `type: kafka`."""
 
     type: Literal["kafka"] = "kafka"
-    topics: tuple[str, ...] = Field(min_length=1, description="input topics")
+    topics: tuple[TopicName, ...] = Field(min_length=1, description="input topics")
     group_id: str = Field(min_length=1, description="consumer group; its offsets are what is processed")
     group_instance_id: str | None = Field(
         AUTO, description="static member of the group; auto: <group_id>-<hostname>; null: a dynamic member"

@@ -103,6 +103,41 @@ def test_output_does_not_become_input(overrides: tuple[str, ...], said: str) -> 
     load(None, ["source={type: jsonl, path: '-'}", "sink={type: jsonl, path: '-'}"])
 
 
+_OTHER = "{type: kafka, topic: b, bootstrap_servers: ['other:9092']}"
+
+
+@pytest.mark.parametrize(
+    ("sink", "said"),
+    [
+        (_OTHER, "sink.bootstrap_servers: found [other:9092], but source has [localhost:9092]: alerts go out in the s"),
+        (f"[{{type: jsonl, path: c}}, {_OTHER}]", "sink.1.bootstrap_servers: found [other:9092], but source has"),
+        ("{type: kafka, topic: b, ssl_cafile: ca.pem}", "sink.ssl_cafile: found ca.pem, but source has null"),
+        ("{type: kafka, topic: b, transactional_id: me}", "sink.transactional_id: found me, but source has auto"),
+    ],
+)
+def test_a_sink_has_no_connection_of_its_own(sink: str, said: str) -> None:
+    """If it failed, alerts would silently go to another cluster than the one that the configuration names."""
+    with pytest.raises(ConfigError) as caught:
+        load(None, [_KAFKA, f"sink={sink}"])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    load(None, [_KAFKA, "sink={type: kafka, topic: b, bootstrap_servers: ['localhost:9092'], client_id: tidegauge}"])
+    load(None, ["source={type: jsonl, path: a}", f"sink={_OTHER}"])  # it is the only one
+
+
+@pytest.mark.parametrize("host", ["localhost", "0.0.0.0", "::", "::1", "gauge-1.example.", "a_b"])  # noqa: S104 - not bound
+def test_hosts_to_listen_on(host: str) -> None:
+    """If it failed, a host that can be listened on would be refused."""
+    assert load(None, [f"http.host='{host}'"]).http.host == host
+
+
+@pytest.mark.parametrize("host", ["", "0.0.0.0:9108", "256.0.0.1", "a b", "1.2.3", "-a", "http://localhost", "[::]"])
+def test_hosts_that_are_none(host: str) -> None:
+    """If it failed, a slip would be found by the daemon, or by a name server after many seconds."""
+    with pytest.raises(ConfigError, match=r"^configuration: http\.host: found .*, expected an IP address"):
+        load(None, [f"http.host='{host}'"])
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -206,8 +241,9 @@ def test_the_example_loads_with_each_alternative(tmp_path: Path) -> None:
         merged = {**whole, **block}
         if "source" in block:
             del merged["dead_letter"]  # a topic
-        if "dead_letter" in block:
+        if "dead_letter" in block or any("bootstrap_servers" in sink for sink in block.get("sink", ())):
             merged["source"] = {"type": "csv", "path": "a.csv"}
+            merged["dead_letter"] = block.get("dead_letter", {"path": "dead.jsonl"})
         path.write_text(yaml.safe_dump(merged))
         load(path)
 

@@ -173,8 +173,8 @@ def test_a_port_in_use_is_one_line(server: HttpServer, health: Health) -> None:
 
 def test_a_host_that_is_none_is_one_line(health: Health) -> None:
     """A typing error in http.host must not be a traceback."""
-    with pytest.raises(HttpError, match=r"^http.port: cannot listen on 256.0.0.1:0: .*http.host$"):
-        HttpServer(HttpSettings(host="256.0.0.1"), Metrics(), health)
+    with pytest.raises(HttpError, match=r"^http.port: cannot listen on no-such-host.invalid:0: .*http.host$"):
+        HttpServer(HttpSettings(host="no-such-host.invalid"), Metrics(), health)
 
 
 def test_close_is_quick_and_frees_the_port(health: Health) -> None:
