@@ -35,6 +35,11 @@ class Changes:
     kept: bool = False
     """Whether anybody takes them; off, nothing is collected."""
 
+    @property
+    def decided_anything(self) -> bool:
+        """Whether something was noted that is not done again from the input alone: streams, lines, alerts."""
+        return bool(self._came_or_gone or self._decided)
+
     def came_or_gone(self, slots: NDArray[np.integer]) -> None:
         """Note streams that were admitted or dropped."""
         if self.kept and len(slots):

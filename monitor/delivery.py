@@ -105,8 +105,8 @@ class Delivery:
         source.require({topic: setting for topic, setting in needed.items() if topic is not None})
         self._dead_file = DeadLetterFile(path) if path is not None else None
 
-    def commit(self, works: Sequence[Work], positions: Mapping[Key, int]) -> bool:
-        """Publish what the works made, and store positions; return False if all of it must be done again.
+    def commit(self, works: Sequence[Work], positions: Mapping[Key, int], state: Sequence[Message] = ()) -> bool:
+        """Publish what the works made, and store positions and state; return False if it may have to be done again.
 
         Raises:
             SinkError: if a sink cannot take the events and the process is to end.
@@ -123,7 +123,7 @@ class Delivery:
             for sink in self._sinks:
                 if work.events and not self._deliver(sink, work.events):
                     return False
-        return self._source.commit(positions, messages)
+        return self._source.commit(positions, [*messages, *state])
 
     def tick(self) -> None:
         """Let sinks do what time asks for."""

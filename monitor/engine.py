@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from monitor.pipeline import Output, Partition, Pipeline
 from monitor.record import Records
 from monitor.score import Model, ModelScores
 from monitor.sources.base import Batch, Key, Rows
+from monitor.state import ModelMark
 from monitor.threshold import Prior
 from monitor.window import WindowSettings
 from monitor.window.settings import NEEDS_GRID
@@ -65,7 +66,8 @@ class Work:
         events: the same, encoded.
         dead_letters: records that could not be used.
         positions: next offset of each partition.
-        urgent: whether it must be committed before the next poll: something goes out.
+        urgent: whether it must be committed before the next poll: something goes out, or was decided that a restart
+            would not do again from the input.
         output: what the pipeline says of it.
         consumed: records by topic.
         classes: records by class; what is pending is in none yet.
@@ -111,6 +113,7 @@ class Engine:
         window: the window settings as used: the bundle's, and what the configuration adds.
         features: names of the features, in order.
         pipeline: the pipeline.
+        model: the bundle's model, as the state names it.
         partitions: what is known of each partition.
     """
 
@@ -149,12 +152,15 @@ class Engine:
         except ValueError as error:
             message = f"record: {error}"
             raise ConfigError(message) from None
+        self.model = ModelMark(kind=manifest.members[0].kind, sha256=bundle.sha256, length=self.window.length)
+        self._residuals = np.array(manifest.residual(RESIDUAL_QUANTILE))
+        self._group = getattr(config.source, "group_id", None)
         self._encoder = EventEncoder(
             self.features,
-            np.array(manifest.residual(RESIDUAL_QUANTILE)),
+            self._residuals,
             self.window.length,
-            getattr(config.source, "group_id", None),
-            {"kind": manifest.members[0].kind, "sha256": bundle.sha256},
+            self._group,
+            {"kind": self.model.kind, "sha256": self.model.sha256},
             config.sha256(self.window),
         )
         self._late_letters = config.dead_letter is not None and config.dead_letter.late
@@ -195,9 +201,32 @@ class Engine:
         work.reasons.update(letter.reason for letter in letters)
         work.dead_letters = letters
         work.events = [self._encoder.encode(alert) for alert in output.alerts]
-        # What is known of a stream lives in memory alone: only what goes out must be committed before the next poll.
-        work.urgent = bool(work.events or letters)
+        decided = any(self.partitions[key].changes.decided_anything for key in positions)
+        work.urgent = bool(work.events or letters or decided)
         return work
+
+    def again(self, batch: Batch | Rows, partition: Partition) -> Records:
+        """Return the records of a batch that was processed before; for a restore, which brings windows up to date."""
+        return self._decode(batch, partition, []).records
+
+    def resolved(self, alerts: list[Alert], positions: dict[Key, int], model: ModelMark, *, figures: bool) -> Work:
+        """Return events that another model made, and this one resolves.
+
+        Args:
+            alerts: the events.
+            positions: where their partitions stand.
+            model: the other model.
+            figures: whether the events have figures of features; another model's features may be others.
+        """
+        features = self.features if figures else ()
+        shape = {"kind": model.kind, "sha256": model.sha256}
+        encoder = EventEncoder(
+            features, self._residuals, model.length, self._group, shape, self._config.sha256(self.window)
+        )
+        none = np.zeros(0, np.float32)
+        shown = alerts if figures else [replace(alert, shares=none, actual=none, expected=none) for alert in alerts]
+        events = [encoder.encode(alert) for alert in shown]
+        return Work(positions, Output(alerts=alerts), alerts=alerts, events=events, urgent=True)
 
     def drop(self, keys: Iterable[Key]) -> None:
         """Forget partitions: they are another member's now, or are read from elsewhere."""

@@ -32,7 +32,7 @@ from prometheus_client.utils import floatToGoString
 from monitor import __version__
 from monitor.record import CLASSES, DEAD_LETTER_REASONS
 
-STAGES = ("poll", "process", "commit")
+STAGES = ("poll", "process", "commit", "restore")
 """The steps of the loop, in order."""
 
 ERROR_TYPES = ("connection", "timeout", "rejected", "fenced", "other")
@@ -45,6 +45,7 @@ STATUSES = ("firing", "resolved")
 """What an alert event can say."""
 
 _SECONDS = (0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_RESTORES = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 _DELAYS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0)
 _BATCHES = (1.0, 4.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 4_096.0, 16_384.0)
 _RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -278,6 +279,18 @@ class Metrics:
             "Time from the begin of a transaction to its end.",
             buckets=_SECONDS,
             registry=self.registry,
+        )
+        self.restore_seconds = Histogram(
+            "tidegauge_restore_duration_seconds",
+            "Time that the restore of a partition's state took.",
+            buckets=_RESTORES,
+            registry=self.registry,
+        )
+        self.restoring_partitions = self._gauge(
+            "tidegauge_restoring_partitions", "Partitions that wait for their state; they are not consumed yet."
+        )
+        self.restored_records = self._counter(
+            "tidegauge_restored_records_total", "Records that were read again to bring windows up to date."
         )
         for stage in STAGES:
             self.processing_duration_seconds.labels(stage)

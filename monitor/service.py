@@ -1,8 +1,8 @@
 """The daemon: poll → process → publish and commit, until the input ends or a signal comes.
 
 One thread does all of it. What a poll makes for others (alerts, dead letters) is committed with its offsets, in one
-transaction, before the next poll. A poll that made nothing may wait for the commit of a later one, up to
-`commit_interval_ms`: what it did is done again from the input after a restart.
+transaction, before the next poll, and with them what the state's log must say. A poll that decided nothing may wait for
+the commit of a later one, up to `commit_interval_ms`: what it did is done again from the input after a restart.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from monitor.config import Config
 from monitor.delivery import Delivery
 from monitor.engine import Engine, Work
 from monitor.http import Health
+from monitor.keeper import Keeper
 from monitor.metrics import Metrics, error_type
 from monitor.notifier import Notifier
 from monitor.sinks.base import Sink, SinkError
@@ -26,6 +27,8 @@ from monitor.sources.base import Key, Source
 log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.2
+_RESTORE_SECONDS = 0.2  # of a restore in one turn of the loop
+_SWEEP_SECONDS = 1.0  # idle partitions are looked at so often
 _STATUS_SECONDS = 5.0
 
 
@@ -55,6 +58,7 @@ class Service:
             observe: called with the work of each poll, after it is committed or set aside for a later commit.
         """
         self._engine, self._source, self._metrics, self._health = engine, source, metrics, health
+        self._keeper = Keeper(config, engine, source)
         self._delivery = Delivery(config, source, sinks, lambda: self._stopping, self._alive, self._refused)
         self._observe = observe
         self._notifier = Notifier()
@@ -65,6 +69,7 @@ class Service:
         self._waiting: dict[Key, int] = {}  # positions that wait for a commit
         self._since = 0.0
         self._status_at = 0.0
+        self._swept_at = time.monotonic()
         self._processed = 0
 
     def stop(self, signum: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
@@ -99,8 +104,9 @@ class Service:
     def _turn(self) -> None:
         """One round of the loop."""
         with self._metrics.timed("poll"):
-            batches = self._source.poll(_POLL_SECONDS)
+            batches = self._source.poll(0.0 if self._keeper.busy else _POLL_SECONDS)
         self._forget()
+        self._keeper.take(self._source.take_gained())
         if batches:
             with self._metrics.timed("process"):
                 work = self._engine.process(batches)
@@ -112,7 +118,10 @@ class Service:
             if committed and self._observe is not None:
                 self._observe(work)
         else:
+            self._sweep()
             self._commit(force=self._source.exhausted)
+        if self._keeper.busy:
+            self._restore()
         self._delivery.tick()
         self._alive()
 
@@ -125,9 +134,38 @@ class Service:
                 log.warning("state_dropped", partitions=[f"{topic}-{number}" for topic, number in sorted(known)])
             self._metrics.unassign(known)
             self._engine.drop(lost)
+            self._keeper.drop(lost)
             self._metrics.pending_records.set(self._engine.pending())
             for key in lost:
                 self._waiting.pop(key, None)
+
+    def _restore(self) -> None:
+        """Go on with the restore of partitions that came, and let the records of those come that are done."""
+        with self._metrics.timed("restore"):
+            done = self._keeper.step(_RESTORE_SECONDS)
+        fresh = {each.key: each.offset for each in done if each.commit}
+        if fresh:
+            self._waiting |= fresh
+            self._commit([each.work for each in done if each.work is not None], force=True)
+        # If that failed, the source names them as lost, and gained, again.
+        self._source.release(each.key for each in done)
+        for each in done:
+            if each.seconds:
+                self._metrics.restore_seconds.observe(each.seconds)
+                self._metrics.restored_records.inc(each.records)
+        self._metrics.restoring_partitions.set(self._keeper.busy)
+        if done:
+            self._metrics.pending_records.set(self._engine.pending())
+
+    def _sweep(self) -> None:
+        """Let the state of partitions without records be written to the end, now and then."""
+        now = time.monotonic()
+        if now - self._swept_at >= _SWEEP_SECONDS:
+            self._swept_at = now
+            idle = self._keeper.idle()
+            if idle and not self._waiting:
+                self._waiting |= idle
+                self._commit(force=True)
 
     def _commit(self, works: Sequence[Work] = (), *, force: bool) -> bool:
         """Commit what waits, if it must be or has waited long enough; return False if it has to be done again."""
@@ -135,7 +173,7 @@ class Service:
             return True
         begin = time.perf_counter()
         with self._metrics.timed("commit"):
-            done = self._delivery.commit(works, self._waiting)
+            done = self._delivery.commit(works, self._waiting, self._keeper.write(self._waiting))
         self._metrics.commit_duration_seconds.observe(time.perf_counter() - begin)
         self._metrics.transactions.labels("committed" if done else "unknown").inc()
         if done:
@@ -154,8 +192,14 @@ class Service:
         """Tell the watchdog, the HTTP port and systemd that the loop turns."""
         self._health.beat()
         self._notifier.alive()
-        self._health.ready = self._source.ready
-        self._health.reason = "ok" if self._health.ready else "waiting for the brokers or the consumer group"
+        self._health.ready = self._source.ready and not self._keeper.busy
+        self._health.reason = (
+            "ok"
+            if self._health.ready
+            else "waiting for the brokers or the consumer group"
+            if not self._source.ready
+            else "restoring state"
+        )
         if self._health.ready and not self._ready:
             self._ready = True
             self._notifier.ready("consuming")

@@ -55,8 +55,8 @@ def topic(kafka: Broker) -> Iterator[Callable[..., str]]:
     """Makes topics: `topic(partitions=4, cleanup_policy="compact")` returns the name of a new one."""
     made: list[str] = []
 
-    def make(partitions: int = 1, **configs: str) -> str:
-        made.append(topics.create_topic(kafka.bootstrap, partitions=partitions, **configs))
+    def make(partitions: int = 1, name: str | None = None, **configs: str) -> str:
+        made.append(topics.create_topic(kafka.bootstrap, name, partitions, **configs))
         return made[-1]
 
     yield make

@@ -104,6 +104,8 @@ def _edges(config: Config) -> list[str]:
     dead = config.dead_letter
     where = None if dead is None else dead.topic or dead.path
     lines.append(f"dead letters: {'counted only' if where is None else where}")
+    topics = ", ".join(config.state_topics().values())
+    lines.append(f"state: {topics or 'in memory alone: it begins anew with every start'}")
     return lines
 
 
@@ -180,14 +182,33 @@ def _cluster(config: Config, path: Path) -> tuple[list[str], list[str]]:
             continue
         said.append(f"topic {topic.name} ({topic.purpose}): {there.partitions} partitions")
         wrong += _forbidden(topic, there)
+        wrong += _unfit(topic.beside(found), there)
     return said, wrong
 
 
 def _forbidden(topic: Topic, found: Found) -> Sequence[str]:
     """Say which right on a topic is missing."""
-    if found.rights is None or found.rights & {topic.right, "ALL"}:
+    if found.rights is None or "ALL" in found.rights:
         return ()
-    return (f"{topic.setting}: this user has no right to {topic.right} the topic {topic.name!r} (ACL)",)
+    missing = [right for right in topic.rights if right not in found.rights]
+    return [f"{topic.setting}: this user has no right to {right} the topic {topic.name!r} (ACL)" for right in missing]
+
+
+def _unfit(topic: Topic, found: Found) -> Sequence[str]:
+    """Say why a topic cannot hold state."""
+    if topic.purpose != "state":
+        return ()
+    lines = []
+    if found.partitions != topic.partitions:
+        counts = f"has {found.partitions} partitions, and its input has {topic.partitions}"
+        lines.append(f"{topic.setting}: the topic {topic.name!r} {counts}: they must be the same")
+    policy = found.configs.get("cleanup.policy")
+    if policy is not None and policy != "compact":
+        lines.append(
+            f"{topic.setting}: the topic {topic.name!r} has cleanup.policy={policy}: with anything but compact"
+            " what is known of the streams would be deleted"
+        )
+    return lines
 
 
 def _size(number: float) -> str:

@@ -39,6 +39,7 @@ def command(
             found = cluster.find([topic.name for topic in wanted])
         finally:
             cluster.close()
+    wanted = [topic.beside(found) for topic in wanted]
     if as_json:
         topics = [_fields(topic, found.get(topic.name), made) for topic in wanted]
         fields = {"bootstrap_servers": list(settings.bootstrap_servers), "topics": topics}
@@ -79,7 +80,8 @@ def _lines(wanted: Sequence[Topic], found: Mapping[str, Found], made: Collection
             state = "made" if topic.name in made else "there"
             state += f": {there.partitions} partitions, {there.replication} replicas{_settings(there.configs)}"
             if there.partitions != topic.partitions:
-                state += f"; {topic.partitions} would be made (source.partitions)"
+                state += f"; it must have {topic.partitions}, as its input" if topic.like else ""
+                state += "" if topic.like else f"; {topic.partitions} would be made (source.partitions)"
         lines.append(f"{topic.name:<{width}}  {topic.purpose:<12}  {state}")
         if topic.hint:
             lines.append(f"{'':<{width}}  {'':<12}  {topic.hint}")

@@ -24,6 +24,7 @@ from monitor.record import RecordSettings
 from monitor.sinks.base import SinkSettings
 from monitor.sinks.kafka import Settings as KafkaSink
 from monitor.sources.base import SourceSettings
+from monitor.state import StateSettings
 from monitor.threshold import AnyThresholdSettings, Tracked
 from monitor.window import WindowSettings
 
@@ -70,6 +71,7 @@ class Config(BaseSettings):
     alert: AlertSettings = AlertSettings()
     sink: tuple[AnySink, ...] = Field((), description="where alerts go: one sink or a list")
     dead_letter: DeadLetterSettings | None = Field(None, description="where unusable records go")
+    state: StateSettings = StateSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
@@ -98,6 +100,9 @@ class Config(BaseSettings):
             if kind == "jsonl" and dead.path is None:
                 message = "dead_letter of type jsonl needs dead_letter.path"
                 raise ValueError(message)
+        if self.state.type == "kafka" and self.source is not None and self.source.type != "kafka":
+            message = "state of type kafka needs a Kafka source"
+            raise ValueError(message)
         self._apart()
         for number, sink in enumerate(self.sink):
             if isinstance(self.source, ConnectionSettings) and isinstance(sink, KafkaSink):
@@ -125,6 +130,7 @@ class Config(BaseSettings):
         dead = self.dead_letter
         if dead is not None:
             places += [(place, "dead_letter") for place in (dead.topic, dead.path) if place not in {None, "-"}]
+        places += [(topic, "state.topic") for topic in self.state_topics().values()]
         taken: dict[str, str] = {}
         for place, setting in places:
             if place in taken:
@@ -148,6 +154,13 @@ class Config(BaseSettings):
     def topics(self) -> tuple[str, ...]:
         """Return the input's topics, as far as they are known before it is opened."""
         return tuple(getattr(self.source, "topics", ()))
+
+    def state_topics(self) -> dict[str, str]:
+        """Return the state topic of each input topic; nothing where state is not kept in Kafka."""
+        group = getattr(self.source, "group_id", None)
+        if group is None or self.state.type == "none":
+            return {}
+        return {topic: f"{self.state.prefix(group)}-{topic}" for topic in self.topics()}
 
     def secrets(self) -> list[str]:
         """Return the values that must not show anywhere."""

@@ -1,101 +1,118 @@
-"""The changelog of a partition: everything that is committed in it, from its beginning."""
+"""Parts of partitions, read apart from the group: logs of state, and input that was processed before."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from monitor.kafka.connection import ConnectionSettings
-from monitor.kafka.errors import EXIT_OPERATOR, KafkaProblem, connecting, problem
+from monitor.kafka.connection import ConnectionSettings, connect
+from monitor.kafka.errors import UNREADABLE, KafkaProblem, problem, unreadable
+
+Key = tuple[str, int]
 
 _LOOKUP_MS = 10_000
 _STUCK_SECONDS = 60.0
+_SLICE_MS = 100
+_SLICE_RECORDS = 2_000
+_FETCH_BYTES = 8_388_608
 
 
 class PartitionReader:
-    """Reads one partition between two offsets, committed records only.
+    """Reads partitions between two offsets, committed records only, one partition at a time.
 
-    The end is taken read_uncommitted and then read read_committed until the position is there: the last transaction's
+    Ends are taken read_uncommitted and then read read_committed until the position is there: the last transaction's
     marker may lie behind what a read_committed consumer calls the end at the moment (KAFKA-10167).
     """
 
-    def __init__(self, connection: ConnectionSettings, topic: str, partition: int) -> None:
-        """Connect.
+    def __init__(self, connection: ConnectionSettings) -> None:
+        """Set up; it connects when it is used, and again after `close`."""
+        self._connection = connection
+        self._consumers: dict[str, Any] = {}
+
+    def count(self, topic: str) -> int:
+        """Return how many partitions a topic has; 0: it does not exist.
 
         Raises:
-            KafkaProblem: if the cluster cannot be reached, or the topic or partition does not exist.
+            KafkaProblem: if the cluster cannot be asked.
         """
-        self._connection = connection
-        self._partition = TopicPartition(topic, partition)
-        self._consumer = self._connect("read_committed")
-        numbers = self._consumer.partitions_for_topic(topic) or set()
-        if partition not in numbers:
-            self.close()
-            message = (
-                f"the topic {topic!r} has no partition {partition} on {connection.address}: it must have as many as its"
-                " input; make it with `tidegauge topics CONFIG --create`"
-            )
-            raise KafkaProblem(message, EXIT_OPERATOR)
-        self._consumer.assign([self._partition])
-
-    def end(self) -> int:
-        """Return the offset behind the last record, committed or not."""
-        consumer = self._connect("read_uncommitted")
         try:
-            return int(consumer.end_offsets([self._partition], timeout_ms=_LOOKUP_MS)[self._partition])
+            return len(self._consumer("read_uncommitted").partitions_for_topic(topic) or ())
         except KafkaError as error:
-            raise problem(error, f"cannot look up the end of {self._partition.topic!r}") from None
-        finally:
-            consumer.close(autocommit=False)
+            raise problem(error, f"cannot look up the topic {topic!r}") from None
 
-    def begin(self) -> int:
-        """Return the offset of the first record."""
+    def bounds(self, keys: Sequence[Key]) -> Mapping[Key, tuple[int, int]]:
+        """Return for each partition the offsets of its first record and behind its last, committed or not.
+
+        Raises:
+            KafkaProblem: if the cluster cannot be asked.
+        """
+        consumer = self._consumer("read_uncommitted")
+        partitions = [TopicPartition(*key) for key in keys]
         try:
-            return int(self._consumer.beginning_offsets([self._partition], timeout_ms=_LOOKUP_MS)[self._partition])
+            firsts = consumer.beginning_offsets(list(partitions), timeout_ms=_LOOKUP_MS)
+            ends = consumer.end_offsets(list(partitions), timeout_ms=_LOOKUP_MS)
         except KafkaError as error:
-            raise problem(error, f"cannot look up the beginning of {self._partition.topic!r}") from None
+            raise problem(error, f"cannot look up the ends of {', '.join(sorted({key[0] for key in keys}))}") from None
+        return {(p.topic, p.partition): (int(firsts[p]), int(ends[p])) for p in partitions}
 
-    def read(self, begin: int, end: int) -> Iterator[list[Any]]:
+    def read(self, key: Key, begin: int, end: int) -> Iterator[list[Any]]:
         """Yield slices of the records from `begin` to below `end`; an empty one now and then while nothing comes.
 
         Raises:
-            KafkaProblem: if nothing comes for a minute.
+            KafkaProblem: if nothing comes for a minute, or what comes cannot be read.
         """
-        self._consumer.seek(self._partition, begin)
+        consumer = self._consumer("read_committed")
+        partition = TopicPartition(*key)
+        what = f"cannot read {key[0]!r}"
+        try:
+            consumer.assign([partition])
+            consumer.seek(partition, begin)
+        except KafkaError as error:
+            raise problem(error, what) from None
         moved = time.monotonic()
         position = begin
         while position < end:
             try:
-                found = self._consumer.poll(timeout_ms=200)
-                now_at = int(self._consumer.position(self._partition, timeout_ms=_LOOKUP_MS))
+                found = consumer.poll(timeout_ms=_SLICE_MS)
+                now_at = int(consumer.position(partition, timeout_ms=_LOOKUP_MS))
             except KafkaError as error:
-                raise problem(error, f"cannot read {self._partition.topic!r}") from None
+                if not getattr(error, "retriable", False) or time.monotonic() - moved > _STUCK_SECONDS:
+                    raise problem(error, what) from None
+                yield []
+                continue
+            except UNREADABLE as error:
+                raise unreadable(error, what) from None
             if now_at > position:
                 position, moved = now_at, time.monotonic()
             elif time.monotonic() - moved > _STUCK_SECONDS:
-                message = (
-                    f"{self._partition.topic}-{self._partition.partition}: nothing comes behind {position} of {end}; a"
-                    " transaction may hang"
-                )
+                message = f"{key[0]}-{key[1]}: nothing comes behind {position} of {end}; a transaction may hang"
                 raise KafkaProblem(message)
             yield [record for batch in found.values() for record in batch if record.offset < end]
 
     def close(self) -> None:
-        """Disconnect."""
-        self._consumer.close(autocommit=False)
+        """Disconnect. May be called twice, and used again."""
+        for consumer in self._consumers.values():
+            with suppress(KafkaError):
+                consumer.close(autocommit=False)
+        self._consumers.clear()
 
-    def _connect(self, isolation: str) -> Any:  # noqa: ANN401 - the client has no types
-        with connecting(self._connection.address):
-            return KafkaConsumer(
-                **self._connection.arguments(),
+    def _consumer(self, isolation: str) -> Any:  # noqa: ANN401 - the client has no types
+        found = self._consumers.get(isolation)
+        if found is None:
+            found = self._consumers[isolation] = connect(
+                KafkaConsumer,
+                self._connection,
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
                 isolation_level=isolation,
-                max_poll_records=10_000,
+                max_poll_records=_SLICE_RECORDS,
+                max_partition_fetch_bytes=_FETCH_BYTES,
                 fetch_max_wait_ms=50,
             )
+        return found

@@ -11,7 +11,7 @@ made, or that had to hand a partition in and got it back, can tell whether it is
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,8 @@ class Member:
         self._marks: dict[Key, str | None] = {}  # what this member last wrote or read beside a partition's offset
         self._chosen: dict[Key, int] = {}  # where a partition without an offset begins, until that is committed
         self._lost: set[Key] = set()
-        self._begun: dict[Key, int] = {}
+        self._gained: dict[Key, tuple[int, bool]] = {}
+        self._held: set[Key] = set()  # partitions whose records wait until their state is there
         self._unsettled = True
         self._unknown: float | None = None  # since when the offsets cannot be read
         self._consumer = connect(
@@ -162,7 +163,7 @@ class Member:
         for partition, batch in found.items():
             key = (partition.topic, partition.partition)
             first = self.next.get(key)
-            if first is None:
+            if first is None or key in self._held:
                 continue
             if batch[0].offset < first:
                 batch = [record for record in batch if record.offset >= first]  # noqa: PLW2901 - the rest of the same batch
@@ -200,10 +201,25 @@ class Member:
         lost, self._lost = self._lost, set()
         return lost
 
-    def take_begun(self) -> dict[Key, int]:
-        """Return the partitions that were begun without a committed offset, which is to be committed at once."""
-        begun, self._begun = self._begun, {}
-        return begun
+    def take_gained(self) -> dict[Key, tuple[int, bool]]:
+        """Return the partitions that were got since the last call: offset, and whether it is a committed one.
+
+        No record of them comes before `release`.
+        """
+        gained, self._gained = self._gained, {}
+        return gained
+
+    def release(self, keys: Iterable[Key]) -> None:
+        """Let the records of partitions come."""
+        released = self._held & set(keys)
+        self._held -= released
+        if self.settled:  # else the settling does it
+            self._consumer.resume(*(TopicPartition(*key) for key in released))
+
+    def identity(self, topic: str) -> str | None:
+        """Return the topic's own id, None where the brokers do not say it."""
+        found = self._consumer._cluster.topic_id(topic)  # noqa: SLF001 - nothing public tells
+        return None if found is None else str(found)
 
     def lag(self) -> Mapping[Key, int]:
         """Return how many records behind the end each partition is, as far as the last fetch knows.
@@ -264,6 +280,8 @@ class Member:
         for key in set(self.next) - set(assigned):
             del self.next[key]
             self._lost.add(key)
+            self._gained.pop(key, None)
+            self._held.discard(key)
         try:
             partitions = list(assigned.values())
             ends = self._consumer.end_offsets(partitions, timeout_ms=_LOOKUP_MS)
@@ -276,7 +294,7 @@ class Member:
                 return
             raise problem(error, f"cannot read the offsets of group {self._settings.group_id!r}") from None
         self._unsettled, self._unknown = False, None
-        self._consumer.resume(*assigned.values())
+        self._consumer.resume(*(partition for key, partition in assigned.items() if key not in self._held))
         log.info("partitions_assigned", partitions=[f"{topic}-{number}" for topic, number in sorted(assigned)])
 
     def _wait_on(self, error: KafkaError) -> None:
@@ -299,13 +317,14 @@ class Member:
             offset, mark = self._chosen.get(key), None
             if offset is None:
                 offset = self._chosen[key] = self._start(partition, first, end)
-            self._begun[key] = offset
         else:
             offset, mark = int(committed.offset), committed.metadata
             self._chosen.pop(key, None)
             self._check(key, offset, first, end)
         if self.next.get(key) != offset or self._marks.get(key) != mark:
             self._lost.add(key)
+            self._gained[key] = (offset, committed is not None)
+            self._held.add(key)
         self.next[key] = offset
         self._marks[key] = mark
         self._consumer.seek(partition, offset)

@@ -94,7 +94,7 @@ _FINAL: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     ((errors.SaslAuthenticationFailedError,), _SASL),
     ((errors.OffsetOutOfRangeError, errors.LogTruncationError), ": records that were not processed are gone"),
     ((errors.CorruptRecordError, errors.UnsupportedCodecError), ": a batch on the broker cannot be read"),
-    ((errors.MessageSizeTooLargeError,), ": raise max.message.bytes of the topics of alerts and dead letters"),
+    ((errors.MessageSizeTooLargeError,), ": raise max.message.bytes of the topics of alerts, dead letters and state"),
     (_REFUSED, ""),
     ((_BatchError,), ""),
 )

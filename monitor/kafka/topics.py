@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kafka import KafkaAdminClient
@@ -24,12 +24,13 @@ class Topic:
 
     Attributes:
         name: its name.
-        purpose: what it is for: input, alerts or dead letters.
+        purpose: what it is for: input, alerts, dead letters or state.
         partitions: number of partitions.
         configs: settings of the topic, under Kafka's names.
         setting: the setting of the configuration that names it.
-        right: what the daemon must be allowed to do with it, under Kafka's name.
+        rights: what the daemon must be allowed to do with it, under Kafka's names.
         hint: what else an operator should know.
+        like: a topic that it must have as many partitions as, where that one is there.
     """
 
     name: str
@@ -37,8 +38,14 @@ class Topic:
     partitions: int
     configs: Mapping[str, str]
     setting: str
-    right: str
+    rights: tuple[str, ...]
     hint: str = ""
+    like: str = ""
+
+    def beside(self, found: Mapping[str, Found]) -> Topic:
+        """Return it with the number of partitions that it must have beside what is there."""
+        other = found.get(self.like)
+        return self if other is None else replace(self, partitions=other.partitions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +117,13 @@ class Cluster:
         """
         there = self.find([topic.name for topic in topics])
         with self._asking("cannot make topics"):
-            brokers = len(self._admin.describe_cluster()["brokers"])
+            replicas = max(1, min(3, len(self._admin.describe_cluster()["brokers"])))
+            safe = {"min.insync.replicas": "2"} if replicas == 3 else {}  # noqa: PLR2004 - one may fail, none is lost
             wanted = {
                 topic.name: {
-                    "num_partitions": topic.partitions,
-                    "replication_factor": max(1, min(3, brokers)),
-                    "configs": dict(topic.configs),
+                    "num_partitions": topic.beside(there).partitions,
+                    "replication_factor": replicas,
+                    "configs": {**topic.configs, **(safe if topic.purpose == "state" else {})},
                 }
                 for topic in topics
                 if topic.name not in there

@@ -149,6 +149,7 @@ class Transactions:
             "request_timeout_ms": min(connection.request_timeout_ms, timeout_ms // 2),
             "max_block_ms": min(_LONGEST_BLOCK_MS, timeout_ms // 2),
             "linger_ms": 5,
+            "max_request_size": 8_388_608,  # state is few large messages
             "retry_backoff_ms": 5,  # a new transaction often meets CONCURRENT_TRANSACTIONS once
             "compression_type": compression,
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from monitor.message import Message
 from monitor.record import RecordSettings
+from monitor.state import StateSettings, StateStore
 
 Key = tuple[str, int]
 """A partition: topic and number."""
@@ -54,6 +55,22 @@ class Batch:
     def __len__(self) -> int:
         """Return the number of records."""
         return len(self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Gained:
+    """A partition that this reader has got, and where it begins to read it.
+
+    Attributes:
+        offset: next offset.
+        recorded: whether that is a position that was committed; else it is the configured start, and must be committed
+            before anything is done.
+        identity: what tells the topic from another one of the same name; None where nothing does.
+    """
+
+    offset: int
+    recorded: bool
+    identity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +205,8 @@ class Source(ABC):
         A transactional source publishes `messages` in the same transaction.
 
         Returns:
-            False if nothing was recorded and nothing published: `take_lost` then names the partitions whose state is
-            ahead of what is recorded, and their records are offered again.
+            False if nobody knows whether anything was recorded: `take_lost` then names the partitions for which it was
+            not, and `take_gained` those of them that are still this reader's.
         """
         return True
 
@@ -199,6 +216,34 @@ class Source(ABC):
         What is known of them must be dropped.
         """
         return set()
+
+    def take_gained(self) -> Mapping[Key, Gained]:
+        """Return the partitions that this reader has got, or reads from elsewhere, since last asked.
+
+        Their records are held back until `release`, so that what is known of them can be restored first. One that is
+        in `take_lost` at the same time was lost before. A source without positions never names one.
+        """
+        return {}
+
+    def release(self, keys: Iterable[Key]) -> None:  # noqa: B027 - only sources that name gained partitions hold back
+        """Let the records of partitions come that `take_gained` has named."""
+
+    def again(self, key: Key, begin: int, end: int) -> Iterator[list[Batch | Rows]]:
+        """Yield records that were processed before, from one position to another, in slices that take a moment each.
+
+        Raises:
+            SourceError: if they are gone, or cannot be read twice.
+        """
+        message = f"{key[0]}-{key[1]}: a source of this type cannot read {begin} to {end} again"
+        raise SourceError(message)
+
+    def store(self, settings: StateSettings) -> StateStore | None:  # noqa: ARG002 - for sources with positions
+        """Return where the state of this source's partitions is kept; None = in memory alone.
+
+        Raises:
+            SourceError: if there is no such place.
+        """
+        return None
 
     def lag(self) -> Mapping[Key, int]:
         """Return how many records each partition is behind its end, as far as is known."""

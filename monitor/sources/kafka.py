@@ -7,8 +7,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,7 +23,9 @@ from monitor.kafka.range import Range
 from monitor.kafka.transactions import TransactionFailed, Transactions
 from monitor.message import Message
 from monitor.record import RecordSettings
-from monitor.sources.base import Batch, Key, Rows, Source, SourceError, SourceSettings
+from monitor.sources._kafka_state import KafkaState, said
+from monitor.sources.base import Batch, Gained, Key, Rows, Source, SourceError, SourceSettings
+from monitor.state import StateSettings, StateStore
 from monitor.times import from_iso
 
 log = structlog.get_logger(__name__)
@@ -57,7 +58,7 @@ class Settings(ConnectionSettings, SourceSettings):
     )
     partitions: int = Field(4, ge=1, description="partitions of the topics that `tidegauge topics --create` makes")
     commit_interval_ms: int = Field(
-        1_000, ge=0, description="a poll without alerts and dead letters may wait so long for its commit, ms"
+        1_000, ge=0, description="a poll that decided nothing may wait so long for its commit, ms"
     )
     transaction_timeout_ms: int = Field(
         10_000, ge=2_000, le=900_000, description="the broker aborts a transaction after so long, ms"
@@ -183,12 +184,12 @@ class KafkaRange(Source):
         Raises:
             SourceError: if that is not possible.
         """
-        with _said():
+        with said():
             self._range = Range(settings.connection, settings.topic, settings.begin, settings.end)
 
     def poll(self, timeout: float) -> list[Batch]:  # type: ignore[override]  # it never returns Rows
         """Return the next records."""
-        with _said():
+        with said():
             return _batches(self._range.poll(timeout))
 
     @property
@@ -216,6 +217,8 @@ class KafkaSource(Source):
         Raises:
             SourceError: if the cluster cannot be reached, refuses, or lacks a topic.
         """
+        self._settings = settings
+        self._state: KafkaState | None = None
         self._patience = settings.bootstrap_timeout_ms / 1000  # until the first transaction is possible
         self._failing = self._failed_at = time.monotonic()  # first and last of the failures in a row
         self._failures = 0
@@ -223,7 +226,7 @@ class KafkaSource(Source):
         self._mark = uuid.uuid4().hex
         self._marks = itertools.count()
         self.commit_seconds = 0.0
-        with _said():
+        with said():
             self._member = Member(
                 settings,
                 GroupSettings(
@@ -253,18 +256,15 @@ class KafkaSource(Source):
         Raises:
             SourceError: for the first one that does not.
         """
-        with _said():
+        with said():
             self._member.require(topics)
 
     def poll(self, timeout: float) -> list[Batch | Rows]:
         """Return new records of the partitions that are this member's."""
-        with _said():
+        with said():
             if self._transactions.broken and not self._mend(timeout):
                 return []
             records = self._member.poll(timeout)
-            begun = self._member.take_begun()
-            if begun:  # a partition's start is committed at once: a restart must not choose another
-                self._commit(begun, ())
         return list(_batches(records))
 
     @property
@@ -274,12 +274,39 @@ class KafkaSource(Source):
 
     def commit(self, positions: Mapping[Key, int], messages: Sequence[Message] = ()) -> bool:
         """Commit positions and messages in one transaction."""
-        with _said():
+        with said():
             return self._commit(positions, messages)
 
     def take_lost(self) -> set[Key]:
         """Return the partitions that are not this member's any more, or that it reads from elsewhere."""
         return self._member.take_lost()
+
+    def take_gained(self) -> Mapping[Key, Gained]:
+        """Return the partitions that this member has got."""
+        found = self._member.take_gained()
+        return {
+            (topic, number): Gained(offset, committed, self._member.identity(topic))
+            for (topic, number), (offset, committed) in found.items()
+        }
+
+    def release(self, keys: Iterable[Key]) -> None:
+        """Let the records of partitions come."""
+        self._member.release(keys)
+
+    def again(self, key: Key, begin: int, end: int) -> Iterator[list[Batch | Rows]]:
+        """Yield records that were processed before."""
+        if self._state is None:
+            self._state = KafkaState(self._settings, "")
+        for records in self._state.input(key, begin, end):
+            yield list(_batches({key: records} if records else {}))
+
+    def store(self, settings: StateSettings) -> StateStore | None:
+        """Return the state topics of this group, which must exist."""
+        if settings.type == "none":
+            return None
+        self._state = state = KafkaState(self._settings, settings.prefix(self._settings.group_id))
+        self.require({state.topic(topic): "state.topic" for topic in self._settings.topics})
+        return state
 
     def lag(self) -> Mapping[Key, int]:
         """Return how many records behind the end each partition is."""
@@ -287,6 +314,8 @@ class KafkaSource(Source):
 
     def close(self) -> None:
         """Leave. May be called twice."""
+        if self._state is not None:
+            self._state.rest()
         self._transactions.close()
         self._member.close()
 
@@ -306,12 +335,12 @@ class KafkaSource(Source):
         return True
 
     def _commit(self, positions: Mapping[Key, int], messages: Sequence[Message]) -> bool:
+        mark = f"{self._mark}-{next(self._marks)}"
+        self._member.note(positions, mark)
         if not self._member.stable:
             # The group is about to give the partitions to somebody, maybe to this member again.
             self._member.unsettle()
             return False
-        mark = f"{self._mark}-{next(self._marks)}"
-        self._member.note(positions, mark)
         try:
             self.commit_seconds = self._transactions.commit(messages, positions, self._member.membership, mark)
         except TransactionFailed as error:
@@ -337,12 +366,3 @@ class KafkaSource(Source):
         self._failed_at = now
         self._retry_at = now + min(_LONGEST_PAUSE, _BACKOFF_SECONDS * 2 ** min(self._failures, 6))
         self._failures += 1
-
-
-@contextmanager
-def _said() -> Iterator[None]:
-    """Turn a problem with Kafka into an error of the source."""
-    try:
-        yield
-    except KafkaProblem as error:
-        raise SourceError(str(error), error.status) from None

@@ -282,6 +282,11 @@ class StateLog:
         return self._debt + share * self._buckets >= 1
 
     @property
+    def stands(self) -> int:
+        """The input offset that the log was last brought to."""
+        return self._next
+
+    @property
     def _buckets(self) -> int:
         return -(-self._partition.table.capacity // self._bucket)
 

@@ -36,3 +36,7 @@ class StateSettings(BaseModel):
         description="what a bundle that the state has not had does: refuse, restart_lines (lines begin anew, firing"
         " alerts are resolved) or keep_lines",
     )
+
+    def prefix(self, group_id: str) -> str:
+        """Return what the names of the state topics of a consumer group begin with."""
+        return self.topic or f"{group_id}-state"

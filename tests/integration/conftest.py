@@ -51,6 +51,7 @@ def make_job(bundle: Bundle, bootstrap: str, topic: Callable[..., str], partitio
     """Make topics, and a configuration for them."""
     names = topic(partitions=partitions), topic(), topic()
     group = f"group-{uuid.uuid4().hex[:8]}"
+    topic(name=f"{group}-state-{names[0]}", partitions=partitions, cleanup_policy="compact")
     config = {
         **settings(bundle),
         "source": {

@@ -232,6 +232,7 @@ def test_lost_offsets(kafka: Broker, job: Callable[..., Job], folder: Path) -> N
     from kafka import KafkaAdminClient
 
     work = job()
+    work.config["state"] = {"sweep_records": 1}  # each commit writes all windows: none must be rebuilt from old input
     produce(kafka.bootstrap, work.input, rows(("a",), 0, 20))
     with Daemon(folder / "one", work.member()) as daemon:
         until(lambda: committed(work) == 20, "nothing is committed")
@@ -249,6 +250,26 @@ def test_lost_offsets(kafka: Broker, job: Callable[..., Job], folder: Path) -> N
     assert status == 78
     assert "20" in line
     assert "30" in line
+
+
+def test_lost_windows(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:
+    """If it failed, windows that cannot be rebuilt, for want of old input, would be silently others."""
+    from kafka import KafkaAdminClient
+
+    work = job()
+    produce(kafka.bootstrap, work.input, rows(("a",), 0, 20))
+    with Daemon(folder / "one", work.member()) as daemon:
+        until(lambda: committed(work) == 20, "nothing is committed")
+        assert daemon.stop()[0] == 0
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    try:
+        admin.delete_records({TopicPartition(work.input, 0): 5})
+    finally:
+        admin.close()
+    status, line = failed(folder, work.member())
+    assert status == 78
+    assert "needs the input from 0 on" in line
+    assert "begins at 5" in line
 
 
 def test_where_a_new_group_begins(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:

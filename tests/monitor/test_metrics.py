@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.metrics import ERROR_TYPES, Metrics, error_type
+from monitor.metrics import ERROR_TYPES, STAGES, Metrics, error_type
 from monitor.record import CLASSES, DEAD_LETTER_REASONS
 from monitor.sinks.base import SinkError
 
@@ -58,7 +58,7 @@ def test_every_label_is_there_before_anything_happens() -> None:
         assert {key: found[key] for key in found if key[0] == name} == {
             (name, frozenset({(label, text)})): 0.0 for text in values
         }
-    assert sum(name == "tidegauge_errors_total" for name, _ in found) == 3 * len(ERROR_TYPES)
+    assert sum(name == "tidegauge_errors_total" for name, _ in found) == len(STAGES) * len(ERROR_TYPES)
     for stage in ("poll", "process", "commit"):
         assert found["tidegauge_processing_duration_seconds_count", frozenset({("stage", stage)})] == 0.0
 

@@ -36,8 +36,10 @@ _WARM_SECONDS = 5.0  # of the latency case; the first transactions of a fresh br
 
 
 def _source(bootstrap: str, topic: str) -> str:
-    """Return a line of configuration: the topic, read by a new group."""
-    where = f"bootstrap_servers: ['{bootstrap}'], topics: [{topic}], group_id: p{next(_GROUPS)}"
+    """Return a line of configuration: the topic, read by a new group, whose state topic is made."""
+    group = f"p{next(_GROUPS)}"
+    create_topic(bootstrap, f"{group}-state-{topic}", job.PARTITIONS, cleanup_policy="compact")
+    where = f"bootstrap_servers: ['{bootstrap}'], topics: [{topic}], group_id: {group}"
     return f"source: {{type: kafka, {where}}}\n"
 
 

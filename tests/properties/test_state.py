@@ -14,7 +14,6 @@ from monitor.record import Records
 from monitor.state import ModelMark, Restore, StateLog, Writer, begun, read_meta, stages_of
 from tests.properties.test_pipeline import FEATURES, LEFT_OVER, Row, pipelines, plain, rows
 
-
 MARKER: tuple[bytes | None, bytes] = (None, b"")
 """What ends a transaction: it takes a place in the log."""
 

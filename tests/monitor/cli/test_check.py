@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from models.bundle import Bundle
-from monitor.cli.check import _forbidden
+from monitor.cli.check import _forbidden, _unfit
 from monitor.kafka.topics import Cluster, Found, Topic
 from tests.kafka.broker import Broker
 from tests.monitor.cli.conftest import Run
@@ -125,6 +125,10 @@ def test_topics_of_the_cluster(run: Run, write: Write, kafka: Broker, topic: Cal
     """If it failed, a missing topic would be found only when the daemon starts, or by the first dead letter."""
     names = topic(partitions=3), topic(partitions=2), topic()
     done = run("check", write(kafka.bootstrap, names), "--connect")
+    assert (done.status, len(done.said)) == (78, 1)
+    assert f"state.topic: the topic '{names[0]}-state-{names[0]}' does not exist" in done.err
+    topic(partitions=3, name=f"{names[0]}-state-{names[0]}", cleanup_policy="compact")
+    done = run("check", write(kafka.bootstrap, names), "--connect")
     assert (done.status, done.err) == (0, "")
     assert f"topic {names[0]} (input): 3 partitions" in done.out
     assert f"topic {names[1]} (alerts): 2 partitions" in done.out
@@ -183,9 +187,27 @@ def test_a_wrong_password(run: Run, write: Write, kafka: Broker, tmp_path: Path)
 
 def test_rights() -> None:
     """If it failed, a missing ACL would be found by the first alert that cannot be published."""
-    topic = Topic("alerts", "alerts", 4, {}, "sink.topic", "WRITE")
-    assert _forbidden(topic, Found(4, 1)) == ()
-    assert _forbidden(topic, Found(4, 1, frozenset({"WRITE", "DESCRIBE"}))) == ()
-    assert _forbidden(topic, Found(4, 1, frozenset({"DESCRIBE"}))) == (
+    topic = Topic("alerts", "alerts", 4, {}, "sink.topic", ("WRITE",))
+    assert not _forbidden(topic, Found(4, 1))
+    assert not _forbidden(topic, Found(4, 1, frozenset({"WRITE", "DESCRIBE"})))
+    assert not _forbidden(topic, Found(4, 1, frozenset({"ALL"})))
+    assert _forbidden(topic, Found(4, 1, frozenset({"DESCRIBE"}))) == [
         "sink.topic: this user has no right to WRITE the topic 'alerts' (ACL)",
-    )
+    ]
+    state = Topic("s-in", "state", 4, {}, "state.topic", ("READ", "WRITE"), like="in")
+    assert _forbidden(state, Found(4, 1, frozenset({"WRITE"}))) == [
+        "state.topic: this user has no right to READ the topic 's-in' (ACL)",
+    ]
+
+
+def test_a_state_topic_that_loses_state() -> None:
+    """If it failed, retention would delete what is known of the streams, or a partition would have no place for it."""
+    state = Topic("s-in", "state", 4, {}, "state.topic", ("READ", "WRITE"), like="in")
+    compact = {"cleanup.policy": "compact"}
+    assert not _unfit(state, Found(4, 1, None, compact))
+    (line,) = _unfit(state, Found(3, 1, None, compact))
+    assert "has 3 partitions, and its input has 4" in line
+    for policy in ("delete", "compact,delete"):
+        (line,) = _unfit(state, Found(4, 1, None, {"cleanup.policy": policy}))
+        assert f"cleanup.policy={policy}" in line
+    assert state.beside({"in": Found(7, 1)}).partitions == 7

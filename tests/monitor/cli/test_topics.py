@@ -27,19 +27,21 @@ def test_what_is_missing_is_made_and_nothing_altered(
     """If it failed, a first start would need an admin tool, or a second `--create` would change production's topics."""
     mark = uuid.uuid4().hex[:8]
     names = (topic(partitions=2), f"alerts-{mark}", f"dead-{mark}")
-    path = written(tmp_path, kafka.bootstrap, names, partitions=3)
+    path = written(tmp_path, kafka.bootstrap, names, partitions=3, group_id=mark)
     before = json.loads(run("topics", path, "--json").out)
     assert [(each["name"], each["purpose"], each["found"] is None) for each in before["topics"]] == [
         (names[0], "input", False),
         (names[1], "alerts", True),
         (names[2], "dead letters", True),
+        (f"{mark}-state-{names[0]}", "state", True),
     ]
     done = run("topics", path, "--create", "--json")
     assert (done.status, done.err) == (0, "")
     made = json.loads(done.out)["topics"]
-    assert [each["created"] for each in made] == [False, True, True]
-    assert [each["found"]["partitions"] for each in made] == [2, 3, 3]
-    assert [each["found"]["replication"] for each in made] == [1, 1, 1]
+    assert [each["created"] for each in made] == [False, True, True, True]
+    assert [each["found"]["partitions"] for each in made] == [2, 3, 3, 2]  # state as its input
+    assert [each["found"]["replication"] for each in made] == [1, 1, 1, 1]
+    assert made[3]["found"]["configs"]["cleanup.policy"] == "compact"
     assert made[0]["configs"] == {}
     assert made[0]["found"]["configs"]["retention.ms"] == "-1"
     assert (
@@ -52,7 +54,7 @@ def test_what_is_missing_is_made_and_nothing_altered(
     )
     assert made[2]["found"]["configs"]["retention.ms"] == str(14 * 86_400_000)
     again = json.loads(run("topics", path, "--create", "--json", "--set", "source.partitions=5").out)["topics"]
-    assert [each["created"] for each in again] == [False, False, False]
+    assert not any(each["created"] for each in again)
     assert [each["found"] for each in again] == [each["found"] for each in made]
 
 
@@ -62,11 +64,12 @@ def test_people_read_lines(run: Run, kafka: Broker, topic: Callable[..., str], t
     done = run("topics", written(tmp_path, kafka.bootstrap, names))
     assert done.status == 0
     lines = done.out.splitlines()
-    assert lines[0].startswith(f"{names[0]}  input         there: 2 partitions, 1 replicas")
+    assert lines[0].split()[:4] == [names[0], "input", "there:", "2"]
     assert "4 would be made (source.partitions)" in lines[0]
     assert "retention.ms=-1" in lines[1]
     assert "missing: wants 4 partitions, cleanup.policy=delete, retention.ms=2592000000" in lines[2]
     assert "dead letters  there: 4 partitions" in lines[3]
+    assert "missing: wants 2 partitions, cleanup.policy=compact" in lines[4]
 
 
 def test_what_cannot_be_made(run: Run, kafka: Broker, tmp_path: Path) -> None:

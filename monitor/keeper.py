@@ -1,0 +1,299 @@
+"""The keeper of state: restores what is known of a partition when it comes, and says what a commit must write.
+
+A restore is done in slices, so that the loop that drives it goes on turning: the member stays in its group, and its
+health can be asked for. One partition after another; those that are done are consumed while the others wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+
+import structlog
+
+from monitor.config import Config
+from monitor.engine import Engine, Work
+from monitor.message import Message
+from monitor.pipeline import Partition
+from monitor.sources.base import Gained, Key, Source, SourceError
+from monitor.state import Restore, StateError, StateLog, Writer, begun, read_meta, stages_of
+from monitor.state.adoption import adopt, check_bundle
+from monitor.state.stages import Generation
+
+log = structlog.get_logger(__name__)
+
+EXIT_RETRY, EXIT_OPERATOR = 1, 78
+PATIENCE_SECONDS = 600.0
+"""How long a restore is tried again that fails for want of an answer."""
+
+_PAUSE_SECONDS = 1.0
+_PROGRESS_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A partition whose state is there, and whose records may come.
+
+    Attributes:
+        key: topic and number.
+        offset: where it stands.
+        commit: whether that must be committed first, with what `write` says.
+        work: events that go out with it.
+        seconds: how long the restore took; 0 for a partition that began without state.
+        records: records that were read again for it.
+    """
+
+    key: Key
+    offset: int
+    commit: bool
+    work: Work | None = None
+    seconds: float = 0.0
+    records: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a restore is."""
+
+    key: Key
+    began: float = field(default_factory=time.monotonic)
+    entries: int = 0
+    records: int = 0
+    said: float = field(default_factory=time.monotonic)
+
+    def tell(self) -> None:
+        """Log it, now and then."""
+        now = time.monotonic()
+        if now - self.said >= _PROGRESS_SECONDS:
+            self.said = now
+            log.info("restoring", partition=name(self.key), entries=self.entries, records=self.records)
+
+
+def name(key: Key) -> str:
+    """Return a partition as people write it."""
+    return f"{key[0]}-{key[1]}"
+
+
+class Keeper:
+    """Keeps the state of the partitions of one engine."""
+
+    def __init__(self, config: Config, engine: Engine, source: Source) -> None:
+        """Set up.
+
+        Raises:
+            SourceError: if there is no place for the state.
+        """
+        self._settings, self._engine, self._source = config.state, engine, source
+        self._store = source.store(config.state)
+        self._stages = stages_of(engine.pipeline, engine.features)
+        versions = {library: version(library) for library in ("numpy", "onnxruntime")}
+        self._writer = Writer(engine.model, config.sha256(engine.window), versions)
+        self._logs: dict[Key, StateLog] = {}
+        self._gained: dict[Key, Gained] = {}
+        self._ends: dict[Key, int] = {}  # of the logs of gained partitions, looked up together
+        self._current: tuple[Key, Iterator[Begun | None]] | None = None
+        self._failing: float | None = None
+        self._retry_at = 0.0
+
+    @property
+    def busy(self) -> int:
+        """How many partitions wait for their state."""
+        return len(self._gained)
+
+    def take(self, gained: Mapping[Key, Gained]) -> None:
+        """Take partitions that came."""
+        self._gained.update(gained)
+
+    def drop(self, keys: Iterable[Key]) -> None:
+        """Forget partitions that went."""
+        for key in keys:
+            self._logs.pop(key, None)
+            self._gained.pop(key, None)
+            self._ends.pop(key, None)
+            if self._current is not None and self._current[0] == key:
+                self._current = None
+
+    def step(self, seconds: float) -> list[Begun]:
+        """Go on with what is to be restored for about so long; return the partitions that are done.
+
+        Raises:
+            SourceError: if a state cannot be taken on; status 78 where an operator must act.
+        """
+        done: list[Begun] = []
+        until = time.monotonic() + seconds
+        while self._gained and self._retry_at <= time.monotonic() < until:
+            try:
+                found = self._slice()
+            except SourceError as error:
+                self._failed(error)
+                break
+            if found is not None:
+                self._gained.pop(found.key)
+                self._ends.pop(found.key, None)
+                self._failing = None
+                done.append(found)
+        if done and not self._gained and self._store is not None:
+            self._store.rest()
+        return done
+
+    def write(self, positions: Mapping[Key, int]) -> list[Message]:
+        """Return what the logs of these partitions need to stand at these positions."""
+        return [
+            message
+            for key, offset in positions.items()
+            if key in self._logs
+            for message in self._logs[key].write(offset)
+        ]
+
+    def idle(self) -> dict[Key, int]:
+        """Return the partitions without records whose sweep goes on, with where they stand."""
+        return {key: each.stands for key, each in self._logs.items() if each.idle()}
+
+    def _slice(self) -> Begun | None:
+        """Do one slice of the restore in hand, or begin the next one."""
+        if self._store is None:
+            key, place = next(iter(self._gained.items()))
+            return Begun(key, place.offset, commit=not place.recorded)
+        if missing := [key for key in self._gained if key not in self._ends]:
+            self._ends.update(self._store.ends(missing))
+            return None
+        if self._current is None:
+            key = min(self._gained)
+            self._current = (key, self._restore(key, self._gained[key], self._ends[key]))
+        key, steps = self._current
+        try:
+            found = next(steps)
+        except StateError as error:
+            message = f"{name(key)}: {error}"
+            raise SourceError(message, EXIT_OPERATOR) from None
+        if found is not None:
+            self._current = None
+        return found
+
+    def _failed(self, error: SourceError) -> None:
+        """Begin again later, if that may help."""
+        self._current = None
+        self._ends.clear()
+        now = time.monotonic()
+        self._failing = self._failing or now
+        if error.status != EXIT_RETRY or now - self._failing > PATIENCE_SECONDS:
+            raise error
+        self._retry_at = now + _PAUSE_SECONDS
+        log.warning("restore_failed", error=str(error))
+
+    def _restore(self, key: Key, place: Gained, end: int) -> Iterator[Begun | None]:
+        """Yield None after each slice, and the partition at last."""
+        store, engine = self._store, self._engine
+        if store is None:
+            return
+        newest = store.newest(key, end) if end else None
+        yield None
+        if newest is None:
+            yield self._fresh(key, place, end)
+            return
+        meta = read_meta(newest)
+        if not place.recorded:
+            message = (
+                f"the group has no offset, but the state in {store.topic(key[0])!r} stands at {meta.next_offset}: set"
+                " the group's offset to that, or delete the records of the state topic to begin anew"
+            )
+            raise StateError(message)
+        if None not in {meta.input, place.identity} and meta.input != place.identity:
+            message = "the topic was made anew: begin anew, too, with another source.group_id"
+            raise StateError(message)
+        if meta.next_offset != place.offset:
+            message = (
+                f"the state stands at {meta.next_offset}, but the group's offset is {place.offset}: set the group's"
+                " offset to where the state stands"
+            )
+            raise StateError(message)
+        check_bundle(meta, self._writer.model, self._settings.on_new_bundle)
+        progress = Progress(key)
+        partition = engine.pipeline.partition(*key)
+        restore = Restore(partition, meta, self._stages)
+        for values in store.read(key, meta.log, end):
+            for value in values:
+                restore.apply(value)
+            progress.entries += len(values)
+            progress.tell()
+            yield None
+        begin = restore.finish(place.offset)
+        for batches in self._source.again(key, begin, place.offset):
+            for batch in batches:
+                restore.rewind(engine.pipeline.windower, engine.again(batch, partition))
+                progress.records += len(batch)
+            progress.tell()
+            yield None
+        yield self._taken_on(restore, place, end, progress)
+
+    def _fresh(self, key: Key, place: Gained, end: int) -> Begun:
+        """Begin a partition without state."""
+        if place.recorded:
+            topic = "" if self._store is None else self._store.topic(key[0])
+            message = (
+                f"the group's offset is {place.offset}, but its state in {topic!r} is gone: delete the group's offset"
+                " of this partition to begin anew at source.start"
+            )
+            raise StateError(message)
+        partition = self._engine.pipeline.partition(*key)
+        self._keep(partition, place, end, begun(self._stages, place.offset))
+        return Begun(key, place.offset, commit=True)
+
+    def _taken_on(self, restore: Restore, place: Gained, end: int, progress: Progress) -> Begun:
+        """Begin a partition with the state that was restored."""
+        partition, meta = restore.partition, restore.meta
+        partition.changes.kept = True
+        pipeline, policy = self._engine.pipeline, self._settings.on_new_bundle
+        adopted = adopt(restore, pipeline, self._stages, self._writer.model, policy)
+        self._keep(partition, place, end, adopted.stages, restore)
+        seconds = time.monotonic() - progress.began
+        log.info(
+            "restored",
+            partition=name(progress.key),
+            streams=partition.table.live_count,
+            entries=progress.entries,
+            records=progress.records,
+            seconds=round(seconds, 3),
+        )
+        if adopted.changed:
+            log.warning(
+                "state_adopted",
+                partition=name(progress.key),
+                bundle_before=meta.model.sha256[:12],
+                restarted=adopted.restarted,
+                resolved=len(adopted.alerts),
+            )
+        work = None
+        if adopted.alerts:
+            positions = {progress.key: place.offset}
+            work = self._engine.resolved(
+                adopted.alerts, positions, meta.model, figures="alert" not in adopted.restarted
+            )
+        return Begun(progress.key, place.offset, adopted.changed, work, seconds, progress.records)
+
+    def _keep(
+        self,
+        partition: Partition,
+        place: Gained,
+        end: int,
+        stages: Mapping[str, Generation],
+        restore: Restore | None = None,
+    ) -> None:
+        """Hand a partition to the engine, and write its log from here on."""
+        partition.changes.kept = True
+        self._engine.partitions[partition.key] = partition
+        self._logs[partition.key] = StateLog(
+            partition,
+            "" if self._store is None else self._store.topic(partition.topic),
+            place.offset,
+            writer=replace(self._writer, input=place.identity),
+            stages=stages,
+            pending=self._engine.pipeline.pending,
+            sweep_records=self._settings.sweep_records,
+            sweep_seconds=self._settings.sweep_interval.ms / 1000,
+            position=end,
+            before=None if restore is None else restore.meta,
+            images=None if restore is None else restore.images,
+        )

@@ -1,0 +1,119 @@
+"""Logs of state in Kafka: a compacted topic for each input topic, with as many partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from monitor.kafka.changelog import PartitionReader
+from monitor.kafka.connection import ConnectionSettings
+from monitor.kafka.errors import EXIT_OPERATOR, KafkaProblem
+from monitor.sources.base import Key, SourceError
+from monitor.state import META_KEY, StateStore
+
+_LOOKS = (50, 5_000)
+"""So many places before the end of a log META is looked for, before all of it is read."""
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """Turn a problem with Kafka into an error of the source."""
+    try:
+        yield
+    except KafkaProblem as error:
+        raise SourceError(str(error), error.status) from None
+
+
+class KafkaState(StateStore):
+    """The logs of the partitions of some input topics."""
+
+    def __init__(self, connection: ConnectionSettings, prefix: str) -> None:
+        """Set up; it connects when it is used. The log of topic X is in the topic `prefix`-X."""
+        self._prefix = prefix
+        self._reader = PartitionReader(connection)
+
+    def topic(self, topic: str) -> str:
+        """Return the topic of an input topic's logs."""
+        return f"{self._prefix}-{topic}"
+
+    def ends(self, keys: Iterable[Key]) -> Mapping[Key, int]:
+        """Return the end of each log; 0 for one that has nothing in it."""
+        names = {(self.topic(topic), number): (topic, number) for topic, number in keys}
+        with said():
+            for topic in {topic for topic, _ in names.values()}:
+                self._same_count(topic)
+            bounds = self._reader.bounds(list(names))
+        return {key: bounds[name][1] if bounds[name][1] > bounds[name][0] else 0 for name, key in names.items()}
+
+    def newest(self, key: Key, end: int) -> bytes | None:
+        """Return the value of the newest META below `end`."""
+        first = self._first(key)
+        for look in _LOOKS:
+            begin = max(first, end - look)
+            found = self._metas(key, begin, end)
+            if found or begin == first:
+                return found[-1] if found else None
+        found = self._metas(key, first, end)
+        return found[-1] if found else None
+
+    def read(self, key: Key, begin: int, end: int) -> Iterator[Sequence[bytes]]:
+        """Yield the entries' values."""
+        for records in self._records(key, max(begin, self._first(key)), end):
+            yield [record.value for record in records if record.value is not None]
+
+    def input(self, key: Key, begin: int, end: int) -> Iterator[list[Any]]:
+        """Yield records of the input that were processed before.
+
+        Raises:
+            SourceError: if they are gone.
+        """
+        if begin >= end:
+            return
+        with said():
+            first = self._reader.bounds([key])[key][0]
+        if first > begin:
+            message = (
+                f"lost offsets: the state of {key[0]}-{key[1]} needs the input from {begin} on, but the topic begins at"
+                f" {first}: records are gone. Keep the input longer (retention.ms) than state.sweep_interval and the"
+                " longest stop of the daemon; to begin anew, delete the group's offset and the state topic's records"
+            )
+            raise SourceError(message, EXIT_OPERATOR)
+        records = self._reader.read(key, begin, end)
+        while True:
+            with said():
+                found = next(records, None)
+            if found is None:
+                return
+            yield found
+
+    def rest(self) -> None:
+        """Disconnect until it is used again."""
+        self._reader.close()
+
+    def _metas(self, key: Key, begin: int, end: int) -> list[bytes]:
+        return [r.value for records in self._records(key, begin, end) for r in records if r.key == META_KEY and r.value]
+
+    def _first(self, key: Key) -> int:
+        with said():
+            return self._reader.bounds([(self.topic(key[0]), key[1])])[self.topic(key[0]), key[1]][0]
+
+    def _records(self, key: Key, begin: int, end: int) -> Iterator[list[Any]]:
+        records = self._reader.read((self.topic(key[0]), key[1]), begin, end)
+        while True:
+            with said():
+                found = next(records, None)
+            if found is None:
+                return
+            yield found
+
+    def _same_count(self, topic: str) -> None:
+        """Raise if an input and its state have not the same number of partitions."""
+        mine, theirs = self._reader.count(self.topic(topic)), self._reader.count(topic)
+        if mine != theirs:
+            message = (
+                f"the topic {topic!r} has {theirs} partitions, and its state {self.topic(topic)!r} has {mine}: the"
+                " number of partitions was changed, and streams have moved between them. Begin anew: with another"
+                " source.group_id (and its topics by `tidegauge topics CONFIG --create`)"
+            )
+            raise KafkaProblem(message, EXIT_OPERATOR)
