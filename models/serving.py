@@ -9,6 +9,8 @@ the processors measured so far (AVX-512) these were all six.
 from __future__ import annotations
 
 import io
+import os
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,9 @@ CHUNKS = (1, 2, 4, 8, 16, 32)
 """The chunk sizes that are tried. An LSTM was measured fastest with 32 windows; larger chunks leave the cache."""
 
 CALIBRATION = "calibration.npz"
+_LARGEST_DETECTOR = 1 << 30  # bytes of a detector's arrays, unpacked
+_KEPT_WINDOWS = 256  # of the calibration, at most
+_HEADER = 65_536  # bytes that an archive of one array may have beside its numbers
 _PROBES = 37  # windows that the sizes are compared on; not a multiple of any, so that padding is compared too
 
 
@@ -74,6 +79,8 @@ class Graph:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
+        # Weights in a file of their own would be looked for in the working directory: there are none in a bundle.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no base class of their own
@@ -232,8 +239,31 @@ def _detector(bundle: Bundle) -> tuple[dict[str, Graph], dict[str, NDArray[np.fl
         if part.onnx is not None:
             probes = random.normal(size=(_PROBES, part.view.rows, features)).astype(np.float32)
             graphs[part.name] = Graph(bundle.content(part.onnx), part.view.rows, features, probes)
-    with np.load(io.BytesIO(bundle.content(ARRAYS)), allow_pickle=False) as found:
-        return graphs, {name: found[name].astype(np.float64) for name in found.files}
+    found = arrays(bundle.content(ARRAYS), ARRAYS, _LARGEST_DETECTOR)
+    return graphs, {name: array.astype(np.float64) for name, array in found.items()}
+
+
+def arrays(content: bytes, name: str, most: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an `.npz` file: nothing is unpickled, and no more than `most` bytes are unpacked.
+
+    Raises:
+        ValueError: if it is damaged, holds something else, or would unpack to more; the message names the file.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    left = most
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            for entry in packed.infolist():
+                left -= entry.file_size  # of which no byte more is unpacked, whatever the file holds
+                if left < 0:
+                    message = f"it unpacks to more than {most} bytes"
+                    raise ValueError(message)  # noqa: TRY301 - said as the others below
+                file = io.BytesIO(packed.read(entry))
+                found[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # noqa: BLE001 - zip, zlib and NumPy raise a dozen kinds for a damaged file
+        message = f"{name} cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        raise ValueError(message) from None
+    return found
 
 
 def _probes(bundle: Bundle) -> NDArray[np.float32]:
@@ -241,8 +271,12 @@ def _probes(bundle: Bundle) -> NDArray[np.float32]:
     manifest = bundle.manifest
     if CALIBRATION not in manifest.files:
         return np.empty((0, manifest.window.length, len(manifest.features)), np.float32)
-    with np.load(io.BytesIO(bundle.content(CALIBRATION)), allow_pickle=False) as arrays:
-        windows: NDArray[Any] = arrays["windows"][:_PROBES].astype(np.float32)
+    most = _KEPT_WINDOWS * manifest.window.length * len(manifest.features) * 8 + _HEADER
+    found = arrays(bundle.content(CALIBRATION), CALIBRATION, most).get("windows")
+    if found is None or found.dtype.kind not in "fiu" or found.ndim == 0:
+        message = f"{CALIBRATION} has no windows"
+        raise ValueError(message)
+    windows = found[:_PROBES].astype(np.float32)
     if windows.ndim != 3 or windows.shape[1:] != (manifest.window.length, len(manifest.features)):  # noqa: PLR2004 - (n, L, F)
         message = f"{CALIBRATION} has windows of the shape {windows.shape}"
         raise ValueError(message)
