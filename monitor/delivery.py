@@ -17,7 +17,8 @@ import msgspec
 import structlog
 
 from monitor.config import Config
-from monitor.engine import DeadLetter, Work
+from monitor.engine import Work
+from monitor.letters import DeadLetter
 from monitor.message import Message
 from monitor.sinks.base import Sink, SinkError
 from monitor.sources.base import Key, Source

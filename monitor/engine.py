@@ -20,6 +20,7 @@ from monitor.alert import Alert
 from monitor.codec import Decoded, Decoder, EventEncoder, Reject
 from monitor.config import Config, ConfigError
 from monitor.duration import Duration
+from monitor.letters import DeadLetter, Letters
 from monitor.message import Message
 from monitor.pipeline import Output, Partition, Pipeline
 from monitor.record import Records
@@ -31,30 +32,6 @@ from monitor.window import WindowSettings
 from monitor.window.settings import NEEDS_GRID
 
 RESIDUAL_QUANTILE = 0.99
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A record that could not be used: its bytes as they came, where it was, and why."""
-
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    reason: str
-    detail: str
-
-    @property
-    def headers(self) -> list[tuple[str, bytes]]:
-        """The headers of its message."""
-        return [
-            ("source-topic", self.topic.encode()),
-            ("source-partition", str(self.partition).encode()),
-            ("source-offset", str(self.offset).encode()),
-            ("reason", self.reason.encode()),
-            ("detail", self.detail.encode("utf-8", "replace")[:1024]),
-        ]
 
 
 @dataclass(slots=True)
@@ -163,8 +140,8 @@ class Engine:
             {"kind": self.model.kind, "sha256": self.model.sha256},
             config.sha256(self.window),
         )
-        self._late_letters = config.dead_letter is not None and config.dead_letter.late
-        self._held: dict[Key, dict[int, tuple[bytes | None, bytes | None]]] = {}
+        late = config.dead_letter is not None and config.dead_letter.late
+        self._letters = Letters(self.features, config.record.max_streams, self._waiting if late else None)
         self.partitions: dict[Key, Partition] = {}
 
     def process(self, batches: Sequence[Batch | Rows]) -> Work:
@@ -196,7 +173,7 @@ class Engine:
         work.times = [records.time for _, records in inputs]
         work.scoring_seconds = self._model.seconds
         work.unknown = sum(found.unknown for found in decoded.values())
-        letters += self._lost(batches, output)
+        letters += self._letters.of(batches, output)
         letters.sort(key=lambda letter: (letter.topic, letter.partition, letter.offset))
         work.reasons.update(letter.reason for letter in letters)
         work.dead_letters = letters
@@ -232,7 +209,7 @@ class Engine:
         """Forget partitions: they are another member's now, or are read from elsewhere."""
         for key in keys:
             self.partitions.pop(key, None)
-            self._held.pop(key, None)
+            self._letters.drop(key)
 
     def pending(self) -> int:
         """Return how many records wait."""
@@ -275,50 +252,14 @@ class Engine:
         whole = len(kept) == len(slots)
         return Decoded(records if whole else records.take(kept), filtered=len(slots) - len(kept))
 
+    def _waiting(self, key: Key) -> set[int]:
+        """Return the offsets of the records of a partition that wait."""
+        return self.pipeline.waiting(self.partitions[key])
+
     @staticmethod
     def _counts(inputs: Sequence[tuple[Partition, Records]]) -> Counter[str]:
         """Return the records of these partitions by class."""
         return sum((partition.counts for partition, _ in inputs), Counter())
-
-    def _lost(self, batches: Sequence[Batch | Rows], output: Output) -> list[DeadLetter]:
-        """Return the dead letters of records that the codec had found good."""
-        limit = f"the partition has {self._config.record.max_streams} live streams (record.max_streams)"
-        wanted = [("cardinality", limit, output.refused)]
-        if self._late_letters:
-            wanted += [
-                ("late", "the record's time lies before what its stream has used", output.late),
-                ("repeated", "the stream has had a record of this time", output.repeated),
-            ]
-        raw = {(batch.topic, batch.partition): batch for batch in batches if len(batch)}
-        letters = [
-            self._letter_of(raw.get(key), key, offset, reason, detail)
-            for reason, detail, offsets in wanted
-            for key, found in offsets.items()
-            for offset in found
-        ]
-        if self._late_letters:
-            for key, batch in raw.items():
-                self._remember(key, batch)
-        return letters
-
-    def _remember(self, key: Key, batch: Batch | Rows) -> None:
-        """Keep the bytes of records that wait: one may turn out late when another batch comes."""
-        waiting = self.pipeline.waiting(self.partitions[key])
-        held = self._held.get(key, {})
-        if isinstance(batch, Batch):
-            fresh = zip(batch.offsets, batch.keys, batch.values, strict=True)
-            held |= {offset: (raw_key, value) for offset, raw_key, value in fresh if offset in waiting}
-        self._held[key] = {offset: raw for offset, raw in held.items() if offset in waiting}
-
-    def _letter_of(self, batch: Batch | Rows | None, key: Key, offset: int, reason: str, detail: str) -> DeadLetter:
-        """Return the dead letter of a record that the codec had found good."""
-        raw: tuple[bytes | None, bytes | None] | None = None
-        if isinstance(batch, Batch):
-            place = int(np.searchsorted(np.asarray(batch.offsets), offset))
-            if place < len(batch.offsets) and batch.offsets[place] == offset:
-                raw = (batch.keys[place], batch.values[place])
-        raw = raw or self._held.get(key, {}).get(offset) or (None, None)
-        return DeadLetter(*key, offset, *raw, reason, detail)
 
 
 def _letter(batch: Batch, reject: Reject) -> DeadLetter:

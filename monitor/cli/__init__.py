@@ -6,9 +6,12 @@ watchdog ended a hung transaction, 75 fenced by another instance, 78 an operator
 
 from __future__ import annotations
 
+import errno
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -21,7 +24,7 @@ from monitor.http import HttpError
 from monitor.sinks.base import SinkError
 from monitor.sources.base import SourceError
 
-_BROKEN_PIPE = 1
+_OUTPUT_ERRORS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class _Verbs(click.Group):
@@ -61,13 +64,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         cli.main(arguments, prog_name="tidegauge", standalone_mode=False)
+        if sys.stdout is not None and not sys.stdout.closed:
+            sys.stdout.flush()  # now, and not when the interpreter ends: it would end with a message of its own
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (ConfigError, BundleError, TrainingError, SourceError, SinkError, HttpError) as error:
-        sys.exit(failure(error))
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(_BROKEN_PIPE)
+        status = failure(error)
+        _leave_output()
+        sys.exit(status)
+    except OSError as error:
+        if error.errno not in _OUTPUT_ERRORS or error.filename is not None:
+            raise
+        # A reader that has seen enough (`| head`) is told nothing.
+        if error.errno != errno.EPIPE:
+            click.echo(f"tidegauge: standard output cannot be written: {error.strerror}", err=True)
+        _leave_output()
+        sys.exit(1)
+
+
+def _leave_output() -> None:
+    """Let what is left in standard output's buffer go nowhere, if it cannot go where it should.
+
+    Else the interpreter tries again when it ends, and ends with a message and a status of its own.
+    """
+    try:
+        if sys.stdout is not None and not sys.stdout.closed:
+            sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)

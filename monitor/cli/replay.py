@@ -68,6 +68,9 @@ def command(
         took = time.monotonic() - began
     for cold in report.cold:
         click.echo(str(cold), err=True)
+    if as_json or out != "-":  # else the text below goes there
+        for line in report.warnings():
+            click.echo(f"labels: {line}", err=True)
     if as_json:
         click.echo(json.dumps(report.fields(), indent=2, ensure_ascii=False))
         return

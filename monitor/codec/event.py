@@ -112,9 +112,17 @@ def fingerprint(labels: Mapping[str, str]) -> str:
     return f"{value:016x}"
 
 
+_LARGEST = float(np.finfo(np.float32).max)
+
+
 def _short(number: float | np.floating[Any]) -> float:
-    """Return the number whose shortest decimal is that of `number` as float32."""
-    return float(str(np.float32(number)))
+    """Return the number whose shortest decimal is that of `number` as float32.
+
+    JSON has no infinity (the encoder would write null, which only `actual` may be): what lies beyond float32, such as
+    a score ÷ a line of nearly nothing, is the largest float32 of its sign.
+    """
+    bounded = np.nan_to_num(np.float64(number), nan=_LARGEST, posinf=_LARGEST, neginf=-_LARGEST)
+    return float(str(np.float32(np.clip(bounded, -_LARGEST, _LARGEST))))
 
 
 class EventEncoder:
@@ -154,7 +162,8 @@ class EventEncoder:
 
     def _event(self, alert: Alert) -> dict[str, Any]:
         labels = {"alertname": "tidegauge", "stream": alert.stream, "kind": RULE}
-        anomaly_score = _short(np.float64(alert.score) / np.float64(alert.threshold))
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            anomaly_score = _short(np.float64(alert.score) / np.float64(alert.threshold))
         attribution = self._attribution(alert)
         end = None if alert.ends_at is None else to_iso(alert.ends_at)
         data = {
@@ -203,14 +212,16 @@ class EventEncoder:
         """Return one entry a feature, the largest share first."""
         order = np.argsort(-alert.shares, kind="stable")
         expected = alert.expected.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            lower, upper = expected - self._residuals, expected + self._residuals
         return [
             {
                 "feature": self._features[f],
                 "share": _short(alert.shares[f]),
                 "actual": None if np.isnan(alert.actual[f]) else _short(alert.actual[f]),
                 "expected": _short(expected[f]),
-                "expected_lower": _short(expected[f] - self._residuals[f]),
-                "expected_upper": _short(expected[f] + self._residuals[f]),
+                "expected_lower": _short(lower[f]),
+                "expected_upper": _short(upper[f]),
             }
             for f in order.tolist()
         ]

@@ -11,6 +11,9 @@ from typing import Any
 
 from monitor import __version__
 
+_NAMED = 5
+"""So many streams are named."""
+
 _CPU = Path("/proc/cpuinfo")
 
 
@@ -43,6 +46,7 @@ class Report:
         events: events that they made.
         cold: where state began that production's may not have begun.
         figures: what the labels say; empty without labels.
+        strangers: labelled streams of which the recording has no record that was used.
         model: kind and sha256 of the model.
         config_sha256: hash of the settings that decide what is an alert.
     """
@@ -60,6 +64,7 @@ class Report:
     model: Mapping[str, str]
     config_sha256: str
     figures: Mapping[str, float | int | None] = field(default_factory=dict)
+    strangers: tuple[str, ...] = ()
 
     def fields(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -70,6 +75,7 @@ class Report:
             "dead_letters": self.classes["dead_lettered"],
             "pending": self.pending,
             **self.figures,
+            **({"labelled_streams_unknown": list(self.strangers)} if self.figures else {}),
             "classes": dict(self.classes),
             "dead_letter_reasons": dict(sorted(self.reasons.items())),
             "streams": self.streams,
@@ -100,7 +106,18 @@ class Report:
                 f"found {_number(f['detection_delay_seconds'])} s after they began, on average;"
                 f" {_number(f['false_alarms_per_stream_day'])} false alarms a stream and day"
             )
-        return found
+        return found + self.warnings()
+
+    def warnings(self) -> list[str]:
+        """Return what a reader of the figures must know: labels that count for nothing."""
+        outside = int(self.figures.get("labelled_events_outside") or 0)
+        if not outside:
+            return []
+        text = f"{_count(outside, 'labelled event')} outside of the recording, which count for nothing"
+        if self.strangers:
+            some = ", ".join(self.strangers[:_NAMED]) + (", …" if len(self.strangers) > _NAMED else "")
+            text += f"; no record of {_count(len(self.strangers), 'labelled stream')}: {some}"
+        return [text]
 
 
 def versions() -> dict[str, str]:

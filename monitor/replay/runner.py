@@ -117,6 +117,7 @@ def replay(
         model={"kind": bundle.manifest.members[0].kind, "sha256": bundle.sha256},
         config_sha256=config.sha256(engine.window),
         figures={} if labels is None else _judged(labels, raises, tap),
+        strangers=tuple(sorted({label.stream for label in labels or ()} - set().union(*tap.spans.values()))),
     )
 
 

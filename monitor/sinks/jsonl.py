@@ -7,6 +7,7 @@ taken back, and a line that a crash left without an end is ended before the next
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -47,11 +48,16 @@ def _lines(events: Sequence[Message]) -> bytes:
 
 def _failed(path: str, error: OSError) -> SinkError:
     """Return the one readable line for an error of the operating system."""
-    return SinkError(f"sink {path}: cannot be written: {error.strerror or error}")
+    hint = ": make room" if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
+    return SinkError(f"sink {path}: cannot be written: {error.strerror or error}{hint}")
 
 
 class StdoutSink(Sink):
-    """Standard output: a pipe, a file or a terminal."""
+    """Standard output: a pipe, a file or a terminal.
+
+    Whatever goes wrong here is the end: what was written in part cannot be taken back, and the reader is another
+    program's affair. A file by its name (`path: alerts.jsonl`) is tried again until there is room.
+    """
 
     def deliver(self, events: Sequence[Message]) -> None:
         """Write and flush."""
@@ -64,7 +70,9 @@ class StdoutSink(Sink):
             message = "sink -: nobody reads standard output any longer (broken pipe): start the reader again, too"
             raise SinkError(message, fatal=True) from error
         except OSError as error:
-            raise _failed(STDOUT, error) from error
+            self._silence()
+            message = f"sink -: standard output cannot be written: {error.strerror or error}"
+            raise SinkError(message, fatal=True) from error
         except (AttributeError, ValueError) as error:  # None, or closed
             message = "sink -: standard output is closed: name a file"
             raise SinkError(message, fatal=True) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.kafka.broker import Broker
 from tests.kafka.topics import Record, consume_all, kcat, kcat_consume, produce
 from tests.monitor.cli.conftest import Run
 from tests.recordings import ROWS, messages, write_csv, write_labels
+
+ROOT = Path(__file__).parents[3]
+_STRANGER = "1 labelled event outside of the recording, which count for nothing; no record of 1 labelled stream: pump-9"
 
 
 def test_a_program_reads_one_object(run: Run, bundle: Bundle, recording: Path, tmp_path: Path) -> None:
@@ -51,8 +55,43 @@ def test_labels_from_a_file_replace_the_column(run: Run, bundle: Bundle, recordi
     names = ("precision", "recall", "f1", "detection_delay_seconds", "false_alarms_per_stream_day", "labelled_events")
     assert [judged[name] for name in names] == [column[name] for name in names]
     labels.write_text("stream,start,end\npump-9,2023-11-14T00:00:00Z,2023-11-14T01:00:00Z\n")
-    other = json.loads(run("replay", recording, "--bundle", bundle.path, "--labels", labels, "--json").out)
+    done = run("replay", recording, "--bundle", bundle.path, "--labels", labels, "--json")
+    other = json.loads(done.out)
     assert (other["labelled_events"], other["labelled_events_outside"], other["recall"]) == (0, 1, None)
+    assert other["labelled_streams_unknown"] == ["pump-9"]
+    assert done.said[1:] == [f"labels: {_STRANGER}"]
+
+
+def test_labels_that_count_for_nothing_are_said(run: Run, bundle: Bundle, recording: Path, tmp_path: Path) -> None:
+    """If it failed, "0 of 0 found" would be taken for a detector that finds nothing, and a misspelt id for a figure."""
+    labels = tmp_path / "labels.csv"
+    labels.write_text("stream,start,end\npump-9,2023-11-14T00:00:00Z,2023-11-14T01:00:00Z\n")
+    done = run("replay", recording, "--bundle", bundle.path, "--labels", labels)
+    assert _STRANGER in done.out.splitlines()
+    assert f"labels: {_STRANGER}" in done.said
+    done = run("replay", recording, "--bundle", bundle.path, "--labels", labels, "--out", "-")
+    assert done.said.count(_STRANGER) == 1
+    assert _STRANGER not in done.out
+    labels.write_text("stream,start,end\npump-1,1999-11-14T00:00:00Z,1999-11-14T01:00:00Z\n")
+    done = run("replay", recording, "--bundle", bundle.path, "--labels", labels)
+    assert "labels: 1 labelled event outside of the recording, which count for nothing" in done.said
+
+
+def test_a_full_standard_output_is_one_line(bundle: Bundle, recording: Path) -> None:
+    """If it failed, `replay > report` on a full disk would end in a traceback, or in status 0."""
+    arguments = [sys.executable, "-m", "monitor", "replay", str(recording), "--bundle", str(bundle.path)]
+    for more in ((), ("--out", "-")):
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                [*arguments, *more], stdout=full, stderr=subprocess.PIPE, check=False, text=True, cwd=ROOT
+            )
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == (
+            "tidegauge: standard output cannot be written: No space left on device"
+            if not more
+            else "tidegauge: standard output: cannot be written: No space left on device"
+        )
+        assert all(line.startswith(("cold start at", "tidegauge: ")) for line in done.stderr.splitlines())
 
 
 def test_people_read_a_summary(run: Run, bundle: Bundle, recording: Path) -> None:

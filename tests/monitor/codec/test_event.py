@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monitor.alert import Alert
 from monitor.codec import AlertEvent, EventEncoder
@@ -71,6 +73,27 @@ def test_numbers_are_the_shortest_decimals_of_their_float32() -> None:
     assert event["data"]["score"] == 0.33333334
     assert event["data"]["threshold"] == 0.1
     assert event["data"]["anomaly_score"] == 3.3333333
+
+
+_ANY = st.floats(width=64)
+
+
+@given(_ANY, _ANY, st.lists(st.tuples(_ANY, _ANY), min_size=2, max_size=2), _ANY)
+@settings(max_examples=200, deadline=None)
+def test_no_number_becomes_null(
+    score: float, threshold: float, figures: list[tuple[float, float]], residual: float
+) -> None:
+    """If it failed, an event with a number that JSON has not would break every strict reader of the alerts."""
+    with np.errstate(over="ignore"):
+        actual, expected = (np.array(column, np.float64).astype(np.float32) for column in zip(*figures, strict=True))
+    alert = replace(ALERT, score=score, threshold=threshold, actual=actual, expected=expected)
+    model = {"kind": "lstm", "sha256": "ab" * 32}
+    encode = EventEncoder(("flow", "pressure"), np.array([residual, 0.0]), 64, "g", model, "cd" * 32).encode
+    event = AlertEvent.model_validate_json(encode(alert).value or b"")  # null is no number to it
+    assert all(np.isfinite([event.data.score, event.data.threshold, event.data.anomaly_score]))
+    assert [part.actual is None for part in sorted(event.data.attribution, key=lambda part: part.feature)] == [
+        bool(np.isnan(value)) for value in actual
+    ]
 
 
 def test_resolved_events_say_why() -> None:

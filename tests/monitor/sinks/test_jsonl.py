@@ -104,7 +104,7 @@ def test_a_full_disk_is_one_line_and_tears_nothing(tmp_path: Path) -> None:
 
 def test_no_space_left_is_one_line() -> None:
     """The commonest end of a disk must be readable."""
-    with pytest.raises(SinkError, match=r"^sink /dev/full: cannot be written: No space left on device$"):
+    with pytest.raises(SinkError, match=r"^sink /dev/full: cannot be written: No space left on device: make room$"):
         Settings(path="/dev/full").build().deliver([message(b"{}")])
 
 
@@ -143,6 +143,15 @@ def test_a_reader_that_goes_away_is_one_line() -> None:
     assert said.startswith("SinkError False: sink -: nobody reads standard output any longer")
     assert said.count("\n") == 1
     assert process.returncode == 1
+
+
+def test_full_standard_output_is_one_line() -> None:
+    """`tidegauge run > alerts` on a full disk must end with a message, and not go on without alerts."""
+    with Path("/dev/full").open("wb") as full:
+        arguments = [sys.executable, "-c", WRITE, "-", "1"]
+        found = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, check=False, text=True, cwd=ROOT)
+    assert found.stderr == "SinkError False: sink -: standard output cannot be written: No space left on device\n"
+    assert found.returncode == 1
 
 
 def test_closed_standard_output_is_one_line() -> None:
