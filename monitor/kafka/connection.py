@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from monitor.kafka.errors import connecting
 from monitor.kafka.names import Server
 from monitor.kafka.secret import secret
+from monitor.kafka.selector import Selector
 from monitor.kafka.tls import Tls
 from monitor.kafka.tokens import Client, TokenEndpoint, TokenFile, Tokens
 from monitor.kafka.unpacking import bound
@@ -199,7 +200,7 @@ def connect(make: Callable[..., Any], connection: ConnectionSettings, **more: An
     arguments = {**connection.arguments(), **more}
     try:
         with connecting(connection.address, connection.sasl_mechanism, arguments.get("sasl_oauth_token_provider")):
-            client = make(**arguments, kafka_client=network)
+            client = make(**arguments, kafka_client=network, selector=Selector)
     except BaseException:
         for each in begun:
             each.close()

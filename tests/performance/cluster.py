@@ -9,16 +9,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import msgspec
 import numpy as np
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from numpy.typing import NDArray
+from kafka import KafkaConsumer, TopicPartition
 
 from models.bundle import Bundle
 from models.serving import Model
@@ -28,7 +26,7 @@ from monitor.http import Health
 from monitor.metrics import Metrics
 from monitor.service import Service
 from tests.kafka.topics import create_topic, produce
-from tests.performance import job
+from tests.performance import job, probe
 from tests.performance.stages import FlatModel
 
 _GROUPS = iter(range(1_000_000))
@@ -140,98 +138,25 @@ def latency(bootstrap: str, bundle: Bundle, folder: Path, seconds: float) -> dic
         folder,
     )
     bare = create_topic(bootstrap, partitions=job.PARTITIONS)
-    floor = _delays(bootstrap, bare, bare, seconds / 2, events=False)
+    floor = probe.delays(bootstrap, bare, bare, seconds / 2, events=False)
     daemon, _ = start(path)
     try:
-        found = _delays(bootstrap, topic, alerts, seconds, events=True)
+        found = probe.delays(bootstrap, topic, alerts, seconds, events=True)
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(20)
+    return {"events": float(len(found)), **_figures("", found, seconds), **_figures("floor_", floor, seconds / 2)}
+
+
+def _figures(name: str, found: Sequence[tuple[float, float]], seconds: float) -> dict[str, float]:
+    """Return percentiles of delays in ms: without the first seconds, and of all."""
+    warm = min(_WARM_SECONDS, seconds / 3)
+    steady = [delay for at, delay in found if at >= warm]
     return {
-        "events": float(len(found)),
-        "p50_ms": float(np.percentile(found, 50)),
-        "p99_ms": float(np.percentile(found, 99)),
-        "floor_p50_ms": float(np.percentile(floor, 50)),
-        "floor_p99_ms": float(np.percentile(floor, 99)),
+        f"{name}p50_ms": float(np.percentile(steady, 50)),
+        f"{name}p99_ms": float(np.percentile(steady, 99)),
+        f"{name}p99_from_the_first_record_ms": float(np.percentile([delay for _, delay in found], 99)),
     }
-
-
-def _delays(bootstrap: str, topic: str, read: str, seconds: float, *, events: bool) -> NDArray[np.float64]:
-    """Send records to `topic`, and return the ms until each was seen at `read`, but for the first seconds."""
-    sent: dict[tuple[int, int], float] = {}
-    seen: dict[tuple[int, int], float] = {}
-    ended = threading.Event()
-    reader = threading.Thread(target=_read, args=(bootstrap, read, seen, ended, events))
-    reader.start()
-    try:
-        time.sleep(1)
-        _send(bootstrap, topic, sent, seconds)
-        time.sleep(2)
-    finally:
-        ended.set()
-        reader.join()
-    warm = min(sent.values()) + min(_WARM_SECONDS, seconds / 3)
-    return np.array([at - sent[key] for key, at in seen.items() if sent.get(key, 0.0) >= warm]) * 1_000
-
-
-def _send(bootstrap: str, topic: str, sent: dict[tuple[int, int], float], seconds: float) -> None:
-    """Send 1,000 records a second of 20 streams; each stream spikes once in 128 records."""
-    producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=0)
-    normal = msgspec.json.encode({"values": dict.fromkeys(job.NAMES, 0.1)})
-    spike = msgspec.json.encode({"values": dict.fromkeys(job.NAMES, 500.0)})
-    futures = []
-    begin = time.perf_counter()
-    for number in range(int(seconds * 1_000)):
-        wait = begin + number / 1_000 - time.perf_counter()
-        if wait > 0:
-            time.sleep(wait)
-        stream, row = number % 20, number // 20
-        value = spike if (row + 6 * stream) % 128 == 0 else normal
-        at = time.perf_counter()
-        futures.append(
-            (
-                at,
-                producer.send(
-                    topic,
-                    value,
-                    key=b"stream-%d" % stream,
-                    partition=stream % job.PARTITIONS,
-                    timestamp_ms=job.BEGIN_MS + 1_000 * row,
-                ),
-            )
-        )
-    producer.flush()
-    for at, future in futures:
-        found = future.get(10)
-        sent[found.partition, found.offset] = at
-    producer.close()
-
-
-def _read(
-    bootstrap: str,
-    topic: str,
-    found: dict[tuple[int, int], float],
-    ended: threading.Event,
-    events: bool,
-) -> None:
-    """Note when each record (or, for events, the record that caused it) became visible."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False, fetch_max_wait_ms=50
-    )
-    partitions = [TopicPartition(topic, number) for number in range(job.PARTITIONS)]
-    consumer.assign(partitions)
-    consumer.seek_to_beginning(*partitions)
-    while not ended.is_set():
-        batch = consumer.poll(timeout_ms=100)
-        at = time.perf_counter()
-        for records in batch.values():
-            for record in records:
-                if events:
-                    position = msgspec.json.decode(record.value)["data"]["position"]
-                    found.setdefault((position["partition"], position["last_offset"]), at)
-                else:
-                    found[record.partition, record.offset] = at
-    consumer.close()
 
 
 def start(path: Path) -> tuple[subprocess.Popen[bytes], float]:
