@@ -325,6 +325,7 @@ class Member:
             self._lost.add(key)
             self._gained[key] = (offset, committed is not None)
             self._held.add(key)
+            self._consumer.pause(partition)  # what came of it now would be lost: the position would be behind it
         self.next[key] = offset
         self._marks[key] = mark
         self._consumer.seek(partition, offset)
