@@ -101,7 +101,7 @@ class World:
         for sink in self.config["sink"] if isinstance(self.config["sink"], list) else []:
             if sink["type"] == "kafka":
                 sink["topic"] = self.topics["alerts"]
-        self.log = state.Log(self.config, self.topics["input"])
+        self.log = state.Log(self.config, cluster.bootstrap, self.topics["input"], folder)
         self.log.create(cluster.bootstrap, PARTITIONS)
         self.fleet = Fleet(folder, how.get("rule"))
         self.feed = Feed(cluster.bootstrap, self.topics["input"], PARTITIONS, chance, STREAMS)
@@ -135,8 +135,8 @@ class World:
                 "max_poll_records": 200,
             },
             "model": {"bundle": str(self.bundle.path)},
-            "threshold": {"type": "tracked", "q": 0.97, "half_life": 40, "prior_weight": 10},
-            "alert": {"open_after": 2, "resolve_after": 2, "rest": 3},
+            "threshold": {"type": "tracked", "q": 0.93, "half_life": 60, "prior_weight": 20},
+            "alert": {"open_after": 1, "resolve_after": 1, "rest": 0},
             "sink": {"type": "kafka", "topic": self.topics["alerts"]},
             "dead_letter": {"topic": self.topics["dead"], "late": True},
             **state.SECTION,
@@ -215,7 +215,7 @@ class World:
         self._compare_letters(verdict, expected.letters, letters)
         if self.oracle.accounted() != self.oracle.records:
             verdict.broken.append("I9 completeness: the oracle itself does not account for its records")
-        verdict.broken += self.log.compare(self.cluster.bootstrap, self.oracle)
+        verdict.broken += self.log.compare(self.oracle)
         for name, resident, files, threads in self.fleet.sizes():
             if resident > RSS_LIMIT or files > FILES_LIMIT or threads > THREADS_LIMIT:
                 verdict.broken.append(

@@ -1,0 +1,171 @@
+"""The daemon's own loop, group member and transactions over a `ScriptedBroker`: several processes, turn by turn."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.bundle import Bundle
+from models.serving import Model
+from monitor.config import Config, load
+from monitor.engine import Engine
+from monitor import keeper
+from monitor.http import Health
+from monitor.kafka import changelog, consumer, transactions
+from monitor.metrics import Metrics
+from monitor.service import Service
+from monitor.sources import kafka as kafka_source
+from monitor.sources.base import Batch, SourceError
+from tests.faults.scripted_broker import ScriptedBroker
+from tests.faults.scripted_client import Clock, Crash, Script, World
+from tests.integration.streams import value
+
+INPUT, ALERTS, DEAD, STATE = "in", "alerts", "dead", "g-state-in"
+PARTITIONS = 2
+RETRIED = (1, 75)
+"""Exit statuses after which a supervisor starts a daemon again; others wait for an operator."""
+
+
+class Process:
+    """One daemon: down, or with a service that is turned by hand.
+
+    Attributes:
+        script: what is to go wrong in it.
+        statuses: how it ended, each time.
+    """
+
+    def __init__(self, name: str, cluster: Cluster, *, static: bool) -> None:
+        """Begin down."""
+        self.name, self._cluster, self._static = name, cluster, static
+        self.script = Script()
+        self.service: Service | None = None
+        self.statuses: list[int | str] = []
+
+    def turn(self) -> None:
+        """Start it, or let it go once round its loop; it may end."""
+        cluster = self._cluster
+        cluster.here = World(cluster.broker, self.script, self.name)
+        try:
+            if self.service is None:
+                self.service = cluster.service(self.name if self._static else None)
+            else:
+                self.service._turn()
+        except Crash:
+            self.statuses.append("crash")
+            self.service = None
+        except SourceError as error:
+            if error.status not in RETRIED:
+                raise
+            self.statuses.append(error.status)
+            self.service = None
+
+    def kill(self) -> None:
+        """End it between two calls."""
+        self.service = None
+
+
+class Cluster:
+    """Broker, processes, and what must come out.
+
+    Attributes:
+        broker: the broker.
+        here: the process whose turn it is.
+    """
+
+    def __init__(self, bundle: Bundle, model: Model, folder: Path, *, static: bool) -> None:
+        """Begin with an empty input and two processes that are down."""
+        self._bundle, self._model = bundle, model
+        self._path = folder / "scripted.yaml"
+        self._path.write_text(json.dumps(_sections(bundle)))
+        self.broker = ScriptedBroker({INPUT: PARTITIONS, STATE: PARTITIONS, ALERTS: 1, DEAD: 1})
+        self.processes = [Process(name, self, static=static) for name in ("a", "b")]
+        self.here = World(self.broker, Script(), "nobody")
+        self._rows: Counter[int] = Counter()
+        self._oracle = Engine(self._config("oracle"), bundle, model)
+        self._done = [0] * PARTITIONS
+        self._wanted: Counter[bytes] = Counter()
+
+    @contextmanager
+    def patched(self) -> Iterator[None]:
+        """Let the daemon's modules use the scripted client and clock."""
+        clock = Clock()
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (consumer, changelog, transactions, kafka_source, keeper):
+                patch.setattr(module, "time", clock)
+            patch.setattr(consumer, "KafkaConsumer", self._consumer)
+            patch.setattr(changelog, "KafkaConsumer", self._consumer)
+            patch.setattr(transactions, "KafkaProducer", self._producer)
+            yield
+
+    def service(self, name: str | None) -> Service:
+        """Return a daemon as `tidegauge run` puts it together."""
+        config = self._config(name)
+        engine = Engine(config, self._bundle, self._model)
+        assert config.source is not None
+        source = config.source.build(config.record, engine.features)
+        return Service(config, engine, source, [], Metrics(config.topics()), Health())
+
+    def produce(self, stream: int, rows: int) -> None:
+        """Write the next rows of a stream."""
+        for _ in range(rows):
+            raw = value(self._rows[stream])
+            self._rows[stream] += 1
+            self.broker.append((INPUT, stream % PARTITIONS), b"s%d" % stream, raw)
+
+    def wanted(self) -> Counter[bytes]:
+        """Return the events that the input must become."""
+        batches = []
+        for number in range(PARTITIONS):
+            entries = self.broker.read((INPUT, number), self._done[number])
+            if entries:
+                self._done[number] = entries[-1].offset + 1
+                offsets = [entry.offset for entry in entries]
+                stamps = [1_700_000_000_000] * len(entries)
+                keys, values = [entry.key for entry in entries], [entry.value for entry in entries]
+                batches.append(Batch(INPUT, number, offsets, stamps, keys, values))
+        if batches:
+            self._wanted.update(event.value or b"" for event in self._oracle.process(batches).events)
+        return self._wanted
+
+    def found(self) -> Counter[bytes]:
+        """Return the events that a reader of committed messages sees."""
+        return Counter(entry.value or b"" for entry in self.broker.read((ALERTS, 0), 0))
+
+    def drained(self) -> bool:
+        """Whether the group has committed all of the input."""
+        ends = {(INPUT, number): self.broker.end((INPUT, number), stable=True) for number in range(PARTITIONS)}
+        return all(self.broker.offsets.get(place, (0, ""))[0] == end for place, end in ends.items())
+
+    def _consumer(self, **settings: Any) -> Any:
+        return self.here.consumer(**settings)
+
+    def _producer(self, **settings: Any) -> Any:
+        return self.here.producer(**settings)
+
+    def _config(self, name: str | None) -> Config:
+        instance = "source.group_instance_id=null" if name is None else f"source.group_instance_id={name}"
+        return load(self._path, [instance])
+
+
+def _sections(bundle: Bundle) -> dict[str, Any]:
+    return {
+        "source": {
+            "type": "kafka",
+            "bootstrap_servers": ["scripted:1"],
+            "topics": [INPUT],
+            "group_id": "g",
+            "max_poll_records": 5,
+            "commit_interval_ms": 0,
+        },
+        "model": {"bundle": str(bundle.path)},
+        "threshold": {"type": "tracked", "q": 0.9, "half_life": 10, "prior_weight": 3},
+        "alert": {"open_after": 1, "resolve_after": 1, "rest": 0},
+        "sink": {"type": "kafka", "topic": ALERTS},
+        "dead_letter": {"topic": DEAD},
+    }
