@@ -105,6 +105,21 @@ def fenced(error: BaseException) -> bool:
     return isinstance(error, FENCING) or re.search(r"ProducerFenced|FencedInstanceId", str(error)) is not None
 
 
+def denied(error: BaseException) -> BaseException:
+    """Return the brokers' refusal that an exception of the client holds or only repeats; itself if there is none.
+
+    A transaction's later requests fail with a plain error that has the first one's beside it, or in its text.
+    """
+    held = [each for each in error.args if isinstance(each, errors.KafkaError)]
+    if held:
+        return denied(held[0])
+    found = re.search(r"(?:Topic|Group|TransactionalId|Cluster)AuthorizationFailedError", str(error))
+    if found is None or type(error) is not errors.KafkaError:
+        return error
+    kind: type[BaseException] = getattr(errors, found[0])
+    return kind(str(error))
+
+
 # What codecs raise, beside the client's own errors, for a batch that they cannot unpack. After one of these a further
 # poll would spin for ever.
 UNREADABLE = (OSError, ValueError, RuntimeError, ArithmeticError, LookupError, MemoryError, zlib.error)

@@ -98,13 +98,14 @@ class Cluster:
         }
 
     def rights(self, names: Sequence[str]) -> dict[str, frozenset[str]]:
-        """Return what this user may do with topics, under Kafka's names; a cluster without ACLs allows everything.
+        """Return what this user may do with those topics that may be seen, under Kafka's names.
 
         Raises:
             KafkaProblem: if the cluster cannot be asked.
         """
         with self._asking("cannot look at the topics"):
-            described = {str(topic["name"]): _rights(topic) for topic in self._admin.describe_topics(list(names))}
+            topics = self._admin.describe_topics(list(names))
+        described = {str(topic["name"]): _rights(topic) for topic in topics if not topic["error_code"]}
         return {name: found for name in names if (found := described.get(name)) is not None}
 
     def create(self, topics: Sequence[Topic]) -> list[str]:

@@ -20,6 +20,7 @@ from monitor.kafka.consumer import GroupSettings, Member
 from monitor.kafka.errors import EXIT_RETRY, KafkaProblem
 from monitor.kafka.names import TopicName
 from monitor.kafka.range import Range
+from monitor.kafka.topics import require_right
 from monitor.kafka.transactions import TransactionFailed, Transactions
 from monitor.message import Message
 from monitor.record import RecordSettings
@@ -227,6 +228,7 @@ class KafkaSource(Source):
         self._marks = itertools.count()
         self.commit_seconds = 0.0
         with said():
+            require_right(settings, "READ", dict.fromkeys(settings.topics, "source.topics"))
             self._member = Member(
                 settings,
                 GroupSettings(
@@ -258,6 +260,7 @@ class KafkaSource(Source):
         """
         with said():
             self._member.require(topics)
+            require_right(self._settings, "WRITE", topics)
 
     def poll(self, timeout: float) -> list[Batch | Rows]:
         """Return new records of the partitions that are this member's."""
@@ -305,7 +308,10 @@ class KafkaSource(Source):
         if settings.type == "none":
             return None
         self._state = state = KafkaState(self._settings, settings.prefix(self._settings.group_id))
-        self.require({state.topic(topic): "state.topic" for topic in self._settings.topics})
+        topics = {state.topic(topic): "state.topic" for topic in self._settings.topics}
+        self.require(topics)
+        with said():
+            require_right(self._settings, "READ", topics)
         return state
 
     def lag(self) -> Mapping[Key, int]:
