@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models import serving
 from models.bundle import Bundle
 from monitor.alert import Alert
 from monitor.codec import Decoded, Decoder, EventEncoder, Reject
 from monitor.config import Config, ConfigError
+from monitor.detector import Detector
 from monitor.duration import Duration
 from monitor.letters import DeadLetter, Letters
 from monitor.message import Message
@@ -104,22 +106,14 @@ class Engine:
         self._config = config
         self.window = effective_window(config, bundle)
         self.features = tuple(manifest.features)
-        calibration = manifest.calibration
-        ratio = manifest.window.stride / self.window.stride
-        prior = Prior(
-            calibration.log_mean,
-            calibration.log_variance,
-            [(q, value) for q, value in calibration.quantiles],
-            calibration.windows_per_stream * ratio,
-            calibration.windows_per_day * ratio,
-        )
-        self._model = _Stopwatch(model)
+        prior = prior_of(bundle, self.window.stride)
+        self._watches: list[_Stopwatch] = []
         self.pipeline = Pipeline(
             config.record,
             self.window,
             config.threshold,
             config.alert,
-            self._model,
+            self._scorer(bundle, model),
             prior,
             len(self.features),
             keep_scores=keep_scores,
@@ -144,6 +138,16 @@ class Engine:
         self._letters = Letters(self.features, config.record.max_streams, self._waiting if late else None)
         self.partitions: dict[Key, Partition] = {}
 
+    def _scorer(self, bundle: Bundle, model: Model) -> Model | Detector:
+        """Return what scores windows: the model, or the bundle's detector with the model's members."""
+        settings = bundle.manifest.detector
+        if settings is None or not isinstance(model, serving.Model):
+            self._watches = [_Stopwatch(model)]
+            return self._watches[0]
+        members = {name: _Stopwatch(graph) for name, graph in model.members.items()}
+        self._watches = list(members.values())
+        return Detector(settings, bundle.manifest.scaling, members, model.arrays, self.window.stride)
+
     def process(self, batches: Sequence[Batch | Rows]) -> Work:
         """Take what one poll returned: at most one batch a partition."""
         inputs: list[tuple[Partition, Records]] = []
@@ -162,7 +166,8 @@ class Engine:
             positions[key] = _last(batch) + 1
             consumed[batch.topic] += len(batch)
         before = self._counts(inputs)
-        self._model.seconds = 0.0
+        for watch in self._watches:
+            watch.seconds = 0.0
         output = self.pipeline.process(inputs)
         for key, found in decoded.items():
             self.partitions[key].counts["filtered"] += found.filtered
@@ -171,7 +176,7 @@ class Engine:
         work = Work(positions, output, alerts=output.alerts, consumed=consumed)
         work.classes = self._counts(inputs) - before
         work.times = [records.time for _, records in inputs]
-        work.scoring_seconds = self._model.seconds
+        work.scoring_seconds = sum(watch.seconds for watch in self._watches)
         work.unknown = sum(found.unknown for found in decoded.values())
         letters += self._letters.of(batches, output)
         letters.sort(key=lambda letter: (letter.topic, letter.partition, letter.offset))
@@ -280,6 +285,20 @@ def _last(batch: Batch | Rows) -> int:
 def _shown(value: object) -> str:
     """Return a setting as the configuration writes it."""
     return "null" if value is None else str(value)
+
+
+def prior_of(bundle: Bundle, stride: int | None = None) -> Prior:
+    """Return what a bundle's calibration says to lines, with a window every `stride` rows (the bundle's own)."""
+    calibration, own = bundle.manifest.calibration, bundle.manifest.window.stride
+    ratio = own / (own if stride is None else stride)
+    return Prior(
+        calibration.log_mean,
+        calibration.log_variance,
+        [(q, value) for q, value in calibration.quantiles],
+        calibration.windows_per_stream * ratio,
+        calibration.windows_per_day * ratio,
+        calibrated=bundle.manifest.detector is not None,
+    )
 
 
 def effective_window(config: Config, bundle: Bundle) -> WindowSettings:

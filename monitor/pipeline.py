@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from monitor.alert import Alert, Alerter, AlertSettings, Expiry
 from monitor.changes import Changes
+from monitor.detector import Detector
 from monitor.liveness import Liveness
 from monitor.partition_time import PartitionTime
 from monitor.record import NEVER, Records, RecordSettings
@@ -125,7 +126,7 @@ class Pipeline:
         window: WindowSettings,
         threshold: ThresholdSettings,
         alert: AlertSettings,
-        model: Model,
+        model: Model | Detector,
         prior: Prior,
         features: int,
         *,
@@ -141,10 +142,16 @@ class Pipeline:
         self.threshold: Threshold = build(threshold, prior, alert.open_after)
         self.alerter = Alerter(alert, features, prior.windows_per_stream)
 
+    @property
+    def line_columns(self) -> tuple[AnyColumn, ...]:
+        """Everything that scores and lines know of a stream."""
+        own = self._model.columns if isinstance(self._model, Detector) else ()
+        return (*own, *self.threshold.columns)
+
     def partition(self, topic: str, number: int) -> Partition:
         """Return a partition without state."""
         liveness = Liveness(self._record.expire.ms, self._record.max_streams)
-        decisions = (*self.threshold.columns, *self.alerter.columns)
+        decisions = (*self.line_columns, *self.alerter.columns)
         return Partition(topic, number, self.windower, decisions, liveness)
 
     def pending(self, partition: Partition) -> int:
@@ -188,9 +195,16 @@ class Pipeline:
                 windowed = self.windower.process(partition.table, records)
                 _count(partition, windowed, output)
                 taken.append((partition, windowed))
-        found = score(self._model, [windowed.windows for _, windowed in taken], self._window.max_missing)
+        found = self._score(taken)
         for (partition, windowed), scored in zip(taken, found, strict=True):
             self._judge(partition, windowed, scored, output)
+
+    def _score(self, taken: Sequence[tuple[Partition, Windowed]]) -> list[Scored]:
+        """Return the scores of the windows of some partitions."""
+        model, most = self._model, self._window.max_missing
+        if isinstance(model, Detector):
+            return [model.judge(partition.table, windowed.windows, most) for partition, windowed in taken]
+        return score(model, [windowed.windows for _, windowed in taken], most)
 
     def _judge(self, partition: Partition, windowed: Windowed, scored: Scored, output: Output) -> None:
         """Lines, partition time, alerts and drops of one partition."""

@@ -127,6 +127,15 @@ class Unified:
             found = found - (said - strange) / slope
         return found
 
+    def quantile_level(
+        self, table: StreamTable, slots: NDArray[np.int32], strange: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the log error `(n,)` of the first voice at which A, the quantile half, would be `strange`."""
+        state, seen = table[self._names[0]], table[self._names[1]]
+        now = np.where((seen[slots] == 0)[:, None], self._prior[0], state[slots, 0])
+        found: NDArray[np.float64] = now[:, 0] + _THIRD * np.maximum(now[:, 1] - now[:, 0], FLOOR) * strange
+        return found
+
     def _recent(
         self,
         ring: NDArray[np.float32],

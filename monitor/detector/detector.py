@@ -21,9 +21,9 @@ from monitor.detector.distance import Distance
 from monitor.detector.extreme import Extreme
 from monitor.detector.level import Level
 from monitor.detector.profile import Profile
-from monitor.unified import Unified, VoicePrior
 from monitor.score import Scored
 from monitor.table import AnyColumn, StreamTable
+from monitor.unified import Unified, VoicePrior
 from monitor.window.windows import Windows
 
 MOST = 0.98

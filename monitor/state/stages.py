@@ -60,7 +60,7 @@ def stages_of(pipeline: Pipeline, features: Sequence[str]) -> tuple[Stage, Stage
     rows = [window.length, window.stride, window.interval_ms, window.aggregate if window.interval_ms else "", features]
     return (
         _stage("window", pipeline.windower.columns, rows),
-        _stage("line", pipeline.threshold.columns, [type(pipeline.threshold).__name__]),
+        _stage("line", pipeline.line_columns, [type(pipeline.threshold).__name__]),
         _stage("alert", pipeline.alerter.columns, [features]),
     )
 

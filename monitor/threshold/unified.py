@@ -1,0 +1,139 @@
+"""`unified` and `quantile_scale`: rest, fatigue and alert budget as one rule.
+
+    line = T + F        F is lifted by `step` with every event, and leaks by step × promised rate with every window
+
+In the long run events come at the promised rate, or below where F lies on its bounds: promised rate × windows +
+(F at the end − F at the start) ÷ step, whatever the data. The level T is on the scale of `monitor.unified`, where 0 is
+usual and about a third is the 0.99 quantile of normal windows.
+
+What is promised decides how strictly:
+
+* A budget (`alerts_per_stream_per_day`) is an upper bound on noise, not a quota: T = 0.36, step 0.05, 0 ≤ F ≤ 0.6. A
+  quiet stream is not made to alarm so that the budget be spent (measured on NAB: that costs 6 points). An event is the
+  `open_after`-th window over the line in a row, and none begins within the rest after one (a fifth of the bundle's
+  windows a stream, at most 150), as for alerts.
+* A rate (`q`) is kept from both sides: T = ½ (z ÷ 7 − log10(1 − q) ÷ 6) + 0.34, z the normal quantile, lies above what
+  a normal log error passes at that rate; step 0.3, −0.5 ≤ F ≤ 0.9: a strong burst passes even the highest line. An
+  event is the first window over the line with none in the 20 before.
+
+Scores of a bundle with a detector are on that scale already, calibrated voice by voice; the line is the level itself.
+A plain score is calibrated here, one voice a stream, and the line is the score at which that level would be reached:
+with both halves (`unified`) or the quantile half alone (`quantile_scale`, which learns a long anomaly; for comparison).
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from monitor.table import Column, StreamTable
+from monitor.threshold.base import LEAST_SCORE, QUIET_BEFORE_EVENT, Prior, Rates, Threshold, ThresholdSettings
+from monitor.unified import Unified as Calibration
+from monitor.unified import VoicePrior
+
+LEVEL = 0.36
+LONGEST_REST = 150
+
+
+class Unified(Threshold):
+    """Half streaming quantiles, half normal tail; see the module."""
+
+    class Settings(ThresholdSettings):
+        """Section `threshold` with `type: unified`."""
+
+        type: Literal["unified"] = "unified"
+        level: Annotated[float, Field(gt=0, le=2)] | None = Field(
+            None, description="where the line begins, 0.36 for a budget; left empty with q, the rate decides"
+        )
+        step: Annotated[float, Field(gt=0, le=1)] | None = Field(
+            None, description="how far one event lifts the line (0.05 for a budget, 0.3 with q)"
+        )
+        prior_weight: Annotated[float, Field(ge=0)] = Field(
+            200, description="windows that the bundle's calibration counts for"
+        )
+
+    def __init__(self, settings: Settings, prior: Prior, open_after: int) -> None:
+        """Set up with the calibration of the bundle."""
+        self._settings, self._open_after = settings, open_after
+        self._calibrated = prior.calibrated
+        self._budget = settings.q is None
+        self._rates = Rates(settings, settings.prior_weight, prior.windows_per_day)
+        self._rest = min(round(0.2 * prior.windows_per_stream), LONGEST_REST) if self._budget else QUIET_BEFORE_EVENT
+        level = LEVEL if self._budget else self._level_of(1 - (settings.q or 0.0))
+        self._level = level if settings.level is None else settings.level
+        self._step = (0.05 if self._budget else 0.3) if settings.step is None else settings.step
+        self._least, self._most = (0.0, 0.6) if self._budget else (-0.5, 0.9)
+        own: tuple[Column, ...] = ()
+        if not self._calibrated:
+            tops = [np.log(prior.quantile(q)) for q in (0.5, 0.99)]
+            voice = VoicePrior(tops[0], max(tops[1], tops[0] + 0.05), prior.log_mean, prior.log_variance)
+            self._voice = Calibration("usual", [voice], 1, settings.prior_weight)
+            own = self._voice.columns
+        self.columns = (
+            *own,
+            Column("line_fatigue", np.float64),
+            Column("line_run", np.int32),  # windows over the line in a row
+            Column("line_quiet", np.int32, initial=LONGEST_REST + 1),  # since the last event, or window over the line
+            *self._rates.columns,
+        )
+
+    @staticmethod
+    def _level_of(rate: float) -> float:
+        """Return what a normal log error passes at this rate."""
+        return 0.5 * (NormalDist().inv_cdf(1 - rate) / 7 - float(np.log10(rate)) / 6) + 0.34
+
+    def _line(self, table: StreamTable, slots: NDArray[np.int32], level: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the score at which a level is reached."""
+        if self._calibrated:
+            return level
+        return np.exp(self._voice.level(table, slots, level))
+
+    def step(  # noqa: D102 - see Threshold
+        self,
+        table: StreamTable,
+        slots: NDArray[np.int32],
+        score: NDArray[np.float64],
+        end: NDArray[np.int64],
+        restarted: NDArray[np.bool_],
+    ) -> NDArray[np.float64]:
+        fatigue, quiet = table["line_fatigue"][slots], table["line_quiet"][slots]
+        line = self._line(table, slots, self._level + fatigue)
+        over = score > line
+        run = np.where(over, np.where(restarted, 0, table["line_run"][slots]) + 1, 0)
+        if self._budget:
+            resting = quiet <= self._rest
+            run = np.where(resting, 0, run)
+            event = run == self._open_after
+            table["line_quiet"][slots] = np.where(event, 1, np.minimum(quiet + 1, LONGEST_REST + 1))
+        else:
+            event = over & (quiet > self._rest)
+            table["line_quiet"][slots] = np.where(over, 1, np.minimum(quiet + 1, LONGEST_REST + 1))
+        _, _, rate = self._rates.step(table, slots, end)
+        moved = fatigue + np.where(event, self._step, 0.0) - self._step * rate
+        table["line_fatigue"][slots] = np.clip(moved, self._least, self._most)
+        table["line_run"][slots] = run
+        if not self._calibrated:
+            self._voice.step(table, slots, np.log(np.maximum(score, LEAST_SCORE))[:, None])
+        return line
+
+    def restart(self, table: StreamTable, slot: int) -> None:
+        """Begin the run anew."""
+        table["line_run"][slot] = 0
+
+
+class QuantileScale(Unified):
+    """The quantile half alone: T on the scale where a third is the 0.99 quantile. It learns a long anomaly."""
+
+    class Settings(Unified.Settings):
+        """Section `threshold` with `type: quantile_scale`."""
+
+        type: Literal["quantile_scale"] = "quantile_scale"  # type: ignore[assignment]
+
+    def _line(self, table: StreamTable, slots: NDArray[np.int32], level: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._calibrated:
+            return level
+        return np.exp(self._voice.quantile_level(table, slots, level))
