@@ -16,6 +16,7 @@ class Message:
         value: the value, None for a tombstone.
         headers: pairs of name and bytes.
         partition: partition, or None to let the key decide.
+        offset: where it lies in its partition, if it was read from there.
     """
 
     topic: str
@@ -23,3 +24,4 @@ class Message:
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
     partition: int | None = None
+    offset: int | None = None

@@ -3,6 +3,9 @@
 What has been committed to the alerts topic is the truth. A relay reads it as a consumer group of its own, delivers to
 one sink, and then commits: at least once, whatever the sink or this process does. A sink that does not answer delays
 nobody else.
+
+A sink that repeats what fires (Alertmanager) is told what that is whenever the group assigns partitions, so at each
+start too; `monitor.sinks.firing` says how it is known.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 
@@ -19,6 +22,7 @@ from monitor.kafka.errors import KafkaProblem
 from monitor.kafka.follower import Follower
 from monitor.message import Message
 from monitor.sinks.base import Sink, SinkError, SinkSettings
+from monitor.sinks.firing import MOST, Firing, begin
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +105,7 @@ class Relay:
                 log.warning("relay_failed", sink=self._settings.type, error=str(error))
             except Exception as error:
                 log.exception("relay_failed", sink=self._settings.type, error=type(error).__name__)
+            self._sink.tick()  # the receiver must not take a fault of Kafka for the end of its alerts
             self._ended.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE) if time.monotonic() - began < _LONGEST_PAUSE else 0.5
         self._sink.close()
@@ -109,15 +114,39 @@ class Relay:
         """Deliver what comes, from where the group stands."""
         follower = Follower(self._source, self._topic, self._group)  # type: ignore[arg-type]  # a Kafka source
         try:
+            firing = Firing()
             while not self._ended.is_set():
                 events = follower.poll(_POLL_SECONDS)
-                if events and not self._deliver(events):
-                    return
+                assigned = follower.take_assigned() if self._sink.repeats else None
+                if assigned is not None:
+                    firing = self._recall(follower, assigned)
                 if events:
-                    follower.commit()
+                    if not self._deliver(events):
+                        return
+                    if self._sink.repeats:
+                        firing.take(events)
+                    follower.commit({event.partition or 0: firing.note(event.partition or 0) for event in events})
                 self._sink.tick()
         finally:
             follower.close()
+
+    def _recall(self, follower: Follower, partitions: Collection[int]) -> Firing:
+        """Tell the sink what fires in these partitions, by what was delivered of them so far.
+
+        Raises:
+            KafkaProblem: if that cannot be read.
+        """
+        firing = Firing()
+        committed = follower.committed(partitions)
+        places = {number: (begin(offset, note), offset) for number, (offset, note) in committed.items()}
+        for number, (first, last) in places.items():
+            if last - first >= MOST:
+                log.warning("alerts_not_recalled", sink=self._settings.type, partition=number, before=first)
+        firing.take(follower.between({number: place for number, place in places.items() if place[0] < place[1]}))
+        events = firing.events()
+        self._sink.recall(events)
+        log.info("alerts_recalled", sink=self._settings.type, partitions=sorted(partitions), firing=len(events))
+        return firing
 
     def _deliver(self, events: Sequence[Message]) -> bool:
         """Deliver until the sink has taken the events; False if this ends first."""

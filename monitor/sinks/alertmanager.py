@@ -5,8 +5,9 @@ Alertmanager forgets what its clients do not repeat: a firing alert without an e
 resolved one for five minutes more. Who has several Alertmanagers names all of them: each event goes to each, as
 Prometheus does it, and has arrived when one of them took it.
 
-What is re-sent is what this process has delivered. After a restart the alerts that were firing before are not re-sent
-until their next event.
+What is re-sent is what this process has delivered, and what `recall` has told it: fed from the alerts topic, it learns
+at the start which alerts fire. Without an alerts topic the ones that fired before a restart are re-sent from their next
+event on.
 """
 
 from __future__ import annotations
@@ -158,6 +159,8 @@ class _Sent:
 class AlertmanagerSink(Sink):
     """See the module."""
 
+    repeats = True
+
     def __init__(
         self,
         urls: Sequence[str],
@@ -211,6 +214,13 @@ class AlertmanagerSink(Sink):
         else:
             for sent in due:
                 sent.due = now + self._interval
+
+    def recall(self, events: Sequence[Message]) -> None:
+        """Re-send these, at the next tick and as long as they fire; forget all others."""
+        self._sent.clear()
+        self._remember([alert for event in events if (alert := self._alert(event)) is not None])
+        for sent in self._sent.values():
+            sent.due = self._clock()  # the receiver may have waited for a while
 
     def _alert(self, event: Message) -> dict[str, Any] | None:
         """Return an event as Alertmanager wants it, or None where it is no alert of ours."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -47,9 +48,12 @@ class Sink(ABC):
     """A place that events go to. Used by one thread.
 
     Attributes:
+        repeats: whether its receiver is told again and again what fires; then `recall` says what that is after a
+            restart.
         skipped: events that are none for this kind of sink, and were left out.
     """
 
+    repeats: ClassVar[bool] = False
     skipped: int = 0
 
     @abstractmethod
@@ -67,6 +71,13 @@ class Sink(ABC):
         """Do what time asks for, such as re-sending. Called at least once a second by the thread that delivers.
 
         Never raises and is brief: what fails here is logged and tried again at a later tick.
+        """
+
+    def recall(self, events: Sequence[Message]) -> None:  # noqa: B027 - most sinks repeat nothing
+        """Repeat these from now on, and nothing else.
+
+        They are the newest events of all alerts that fire, as another process, or this one before the group took and
+        gave it partitions, has delivered them: the receiver has had them once. Never raises, and sends nothing yet.
         """
 
     def close(self) -> None:  # noqa: B027 - not every sink holds something open

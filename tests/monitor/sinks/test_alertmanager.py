@@ -210,6 +210,24 @@ def test_the_next_alert_of_a_stream_takes_the_place_of_the_last(receiver: Receiv
     assert [alert["annotations"]["alert_id"] for alert in receiver.alerts] == ["f" * 32]
 
 
+def test_what_is_recalled_is_sent_at_once_and_nothing_else(receiver: Receiver) -> None:
+    """If it failed, Alertmanager would end an alert because of a restart, or hear of one that is another's now."""
+    sink, clock = clocked(receiver.url)
+    sink.deliver([event("mine"), event("over", 1)])
+    sink.recall([event("pump-17"), event("pump-2")])
+    assert len(receiver.requests) == 1
+    for clock.now, sent in [(1_001.0, 2), (1_002.0, 2), (1_061.0, 3)]:
+        sink.tick()
+        assert len(receiver.requests) == sent
+    assert [[alert["labels"]["stream"] for alert in each.body] for each in receiver.requests[1:]] == [
+        ["pump-17", "pump-2"]
+    ] * 2
+    sink.recall([])
+    clock.now = 90_000.0
+    sink.tick()
+    assert len(receiver.requests) == 3
+
+
 def test_resending_that_fails_waits_ten_seconds(receiver: Receiver) -> None:
     """A dead Alertmanager must not cost the loop its time at every tick, and not be forgotten either."""
     sink, clock = clocked(receiver.url)
