@@ -2,17 +2,29 @@
 
 base         what a kind of autoencoder is; kinds are found by discovery, one file each
 lstm         the kind `lstm`: recurrent encoder, code, recurrent decoder
+dense        the kind `dense`: layers that shrink to the code, and their mirror
+conv         the kind `conv`: strided convolutions along time
+conv2d       the kind `conv2d`: the window as an image
+tcn          the kind `tcn`: residual dilated convolutions
+vae          the kind `vae`: a code that is a distribution; reconstruction probability
+sparse       the kind `sparse`: a wide code of which few units answer
+denoising    the kind `denoising`: from corrupted windows to clean ones
+pca          the kind `pca`: the linear baseline
 scaling      one offset and one scale a feature, from the training rows
 cells        the rows and windows of a recording, as arrays, and what is wrong with them
 split        training, validation and calibration parts
 feeding      batches of scaled windows, gathered by index as training asks for them
 backend      Keras on TensorFlow, loaded when needed: quiet and deterministic
 fitting      Keras: early stopping, best epoch, the same weights from the same seed
+checkpoint   what a killed training goes on from
 training     split, fit, export, calibrate, check: from cells to a bundle
 export       Keras to one ONNX graph in raw units
 calibration  what scores and residuals of normal windows look like
 bundle       the directory that training writes and serving reads
 serving      a bundle's graph under ONNX Runtime, the same bits whatever the batch
+ranking      AUC-ROC, AUC-PR, VUS-PR
+comparison   what a bundle makes of the labelled windows of its recording
+search       hyper-parameters by trial, within a budget
 picture      the curves of a training
 
 Every module can be imported without TensorFlow, Keras, onnx, matplotlib and ONNX Runtime: they are imported where used.

@@ -49,8 +49,8 @@ class Hyperparameters(BaseModel):
 
     Attributes:
         code_size: numbers in the code.
-        layers: layers of the encoder, and of the decoder.
-        nodes: units of each layer of the encoder, from the input to the code; the decoder mirrors them.
+        layers: layers of the encoder, and of the decoder; 0 = straight to the code and back.
+        nodes: units (filters) of each layer of the encoder, from the input to the code; the decoder mirrors them.
         loss: mean squared error or binary cross-entropy, over the cells that are present.
         activation: activation of the layers.
         optimizer: name of the optimizer.
@@ -68,7 +68,7 @@ class Hyperparameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     code_size: int = Field(ge=1)
-    layers: int = Field(ge=1)
+    layers: int = Field(ge=0)
     nodes: tuple[int, ...]
     loss: Loss
     activation: Activation
@@ -114,7 +114,12 @@ class Networks:
 
 
 class Autoencoder(ABC):
-    """One kind of autoencoder: builds its networks, and may change how they are trained and scored."""
+    """One kind of autoencoder: builds its networks, and may change how they are trained and scored.
+
+    `defaults`, `encoder` and `decoder` are what a kind must have. In the order in which training calls them:
+    `check → encoder, decoder → build → trainer → solve (or gradient steps on the trainer) → settle → figures`, and
+    `cell_errors` when the graph is exported.
+    """
 
     kind: ClassVar[str]
     options: ClassVar[type[Options]] = Options
@@ -123,6 +128,14 @@ class Autoencoder(ABC):
     @abstractmethod
     def defaults(cls, shape: Shape) -> Defaults:
         """Return what suits windows of this shape where the settings say nothing."""
+
+    @classmethod  # noqa: B027 - a kind may refuse, none must
+    def check(cls, shape: Shape, hyper: Hyperparameters) -> None:
+        """Refuse hyper-parameters with which this kind is not what its name says, or cannot be built.
+
+        Raises:
+            ValueError: with one line that names the setting and says what to do.
+        """
 
     @classmethod
     @abstractmethod
@@ -166,8 +179,34 @@ class Autoencoder(ABC):
         """
         return False
 
+    @classmethod  # noqa: B027 - most kinds have nothing to measure
+    def settle(cls, networks: Networks, hyper: Hyperparameters, windows: Callable[[], Iterator[NDArray[Any]]]) -> None:
+        """Set what is measured on the trained networks and not learned by gradient, once training has ended.
+
+        It must be held in weights of the autoencoder, for only those are saved. `windows` as for `solve`.
+        """
+
     @classmethod
-    def cell_errors(cls, networks: Networks, scaled: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - Keras tensors
+    def figures(
+        cls,
+        networks: Networks,  # noqa: ARG003 - for the kinds that have some
+        windows: Callable[[], Iterator[NDArray[Any]]],  # noqa: ARG003 - the same
+    ) -> dict[str, float]:
+        """Return what this kind alone has to report, by name; it is written into the bundle.
+
+        Args:
+            networks: the trained networks.
+            windows: starts a pass over the scaled validation windows, in batches `(b, L, F)` float32, no NaN.
+        """
+        return {}
+
+    @classmethod
+    def cell_errors(
+        cls,
+        networks: Networks,
+        scaled: Any,  # noqa: ANN401 - a Keras tensor
+        hyper: Hyperparameters,  # noqa: ARG003 - for the kinds whose settings choose the score
+    ) -> tuple[Any, Any, Any]:
         """Return errors `(n, L, F)`, reconstruction `(n, L, F)` in scaled units, and codes `(n, Z)`.
 
         It runs inside the exported graph: Keras operations only, and nothing random. `scaled` has no NaN; what the

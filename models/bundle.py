@@ -92,6 +92,10 @@ class Training(_Strict):
         validation_loss: validation loss of that epoch, and with it of the kept weights.
         baseline_loss: validation loss of the training mean as the reconstruction; a model that learned anything is
             below.
+        validation_error: mean squared error of the present cells of the validation windows, in scaled units; unlike
+            the loss it can be compared between kinds.
+        baseline_error: the same with the training mean as the reconstruction.
+        figures: what the kind alone reports, by name, such as the share of active units.
         seconds: wall time of the fit.
         training_windows: windows trained on.
         validation_windows: windows that chose the epoch.
@@ -105,6 +109,9 @@ class Training(_Strict):
     loss: float
     validation_loss: float
     baseline_loss: float
+    validation_error: float = 0.0
+    baseline_error: float = 0.0
+    figures: dict[str, float] = {}
     seconds: float
     training_windows: int
     validation_windows: int
@@ -282,6 +289,19 @@ def refuse_other(path: Path) -> None:
         raise BundleError(message)
 
 
+def make_room(path: Path) -> None:
+    """Make the folder that a bundle at `path` lies in.
+
+    Raises:
+        BundleError: if that fails.
+    """
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"bundle {path} cannot be written: {error.strerror}"
+        raise BundleError(message) from None
+
+
 @contextmanager
 def workspace(path: Path) -> Iterator[Path]:
     """Give a new directory beside `path` to make a bundle in; it is gone afterwards, unless it was published.
@@ -290,8 +310,8 @@ def workspace(path: Path) -> Iterator[Path]:
         BundleError: if `path` holds something else, or its parent cannot be written.
     """
     refuse_other(path)
+    make_room(path)
     try:
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent)
     except OSError as error:
         message = f"bundle {path} cannot be written: {error.strerror}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from models.base import Autoencoder, Networks
+    from models.base import Autoencoder, Hyperparameters, Networks
     from models.bundle import Bundle
     from models.scaling import Scaling
     from models.serving import Graph
@@ -38,13 +38,13 @@ _GREATEST = float(np.finfo(np.float32).max)
 _CORE = ("cell_errors", "scaled_reconstruction", "latent")
 
 
-def core(kind: type[Autoencoder], networks: Networks, shape: Shape) -> Any:  # noqa: ANN401 - a Keras model
+def core(kind: type[Autoencoder], networks: Networks, shape: Shape, hyper: Hyperparameters) -> Any:  # noqa: ANN401 - a Keras model
     """Return the Keras model of what the kind computes: scaled windows in, cell errors, reconstruction and code out."""
     backend.load()
     import keras
 
     scaled = keras.Input((shape.length, shape.features), name="scaled")
-    return keras.Model(scaled, kind.cell_errors(networks, scaled), name="core")
+    return keras.Model(scaled, kind.cell_errors(networks, scaled, hyper), name="core")
 
 
 def convert(model: Any, shape: Shape, scaling: Scaling) -> bytes:  # noqa: ANN401 - a Keras model; Keras has no types
@@ -95,7 +95,13 @@ def _rename(graph: Any, names: dict[str, str]) -> None:  # noqa: ANN401 - an ONN
 
 
 def _number(graph: Any) -> None:  # noqa: ANN401 - an ONNX graph
-    """Number nodes, constants and what lies between them in the order of use; the converter's names differ by run."""
+    """Order nodes as the outputs need them, and number them, constants and what lies between them in that order.
+
+    The converter's names differ from run to run, and with them its order of nodes that do not depend on each other.
+    """
+    nodes = _ordered(graph)
+    del graph.node[:]
+    graph.node.extend(nodes)
     names = {end.name: end.name for end in (*graph.input, *graph.output)} | {"": ""}
     for position, node in enumerate(graph.node):
         for ends in (node.input, node.output):
@@ -108,6 +114,24 @@ def _number(graph: Any) -> None:  # noqa: ANN401 - an ONNX graph
     constants.sort(key=lambda constant: int(constant.name[1:]))
     del graph.initializer[:], graph.value_info[:]
     graph.initializer.extend(constants)
+
+
+def _ordered(graph: Any) -> list[Any]:  # noqa: ANN401 - an ONNX graph
+    """Return the nodes that the outputs depend on, each behind those that it needs."""
+    made = {end: position for position, node in enumerate(graph.node) for end in node.output}
+    ordered: list[Any] = []
+    seen: set[int] = set()
+    waiting = [(made[end.name], False) for end in reversed(graph.output)]
+    while waiting:
+        position, ready = waiting.pop()
+        node = graph.node[position]
+        if ready:
+            ordered.append(node)
+        elif position not in seen:
+            seen.add(position)
+            waiting.append((position, True))
+            waiting += [(made[end], False) for end in reversed(node.input) if end in made and made[end] not in seen]
+    return ordered
 
 
 def _around(scaling: Scaling) -> tuple[list[Any], list[Any], list[Any]]:

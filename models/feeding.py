@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LEAST_STEPS = 50
 """An epoch has at least so many steps; few windows are gone through several times in it."""
 
+MOST_STEPS = 2000
+"""An epoch has at most so many steps; many windows are gone through in several epochs."""
+
 
 class Feed:
     """Scaled windows of one part, by batch.
@@ -40,61 +43,64 @@ class Feed:
         for start in range(0, len(self.windows), self.batch):
             yield self.take(self.windows[start : start + self.batch])
 
+    def inputs(self) -> Iterator[NDArray[np.float32]]:
+        """Go through the inputs of all windows once, in their order."""
+        return (inputs for inputs, _ in self.once())
+
     def steps(self) -> int:
         """Return the steps of an epoch."""
-        return max(LEAST_STEPS, -(-len(self.windows) // self.batch))
+        return min(MOST_STEPS, max(LEAST_STEPS, -(-len(self.windows) // self.batch)))
 
     def order(self, seed: int, epoch: int) -> NDArray[np.int64]:
         """Return the windows of one epoch in a drawn order, the same for the same seed and epoch.
 
-        Every window comes equally often, up to one, and never twice before all others came.
+        Every window comes equally often, up to one, and never twice before all others came; where there are more
+        windows than an epoch has room for, the next epochs go on with the rest.
         """
-        random = np.random.default_rng([seed, epoch])
-        wanted = max(LEAST_STEPS * self.batch, len(self.windows))
-        rounds = -(-wanted // len(self.windows))
-        drawn = np.concatenate([random.permutation(len(self.windows)) for _ in range(rounds)])[:wanted]
-        ordered: NDArray[np.int64] = self.windows[drawn]
+        count = len(self.windows)
+        wanted = min(MOST_STEPS * self.batch, max(LEAST_STEPS * self.batch, count))
+        first, last = epoch * wanted, (epoch + 1) * wanted
+        drawn = [
+            np.random.default_rng([seed, number]).permutation(count)[max(0, first - number * count) :][
+                : last - max(first, number * count)
+            ]
+            for number in range(first // count, -(-last // count))
+        ]
+        ordered: NDArray[np.int64] = self.windows[np.concatenate(drawn)]
         return ordered
 
-    def passes(self) -> Any:  # noqa: ANN401 - a Keras dataset; Keras has no types
-        """Return a Keras dataset that goes through all windows once, in their order."""
-        import keras
+    def passes(self) -> Any:  # noqa: ANN401 - a dataset; TensorFlow has no types
+        """Return a `tf.data` dataset that goes through all windows once, in their order."""
 
-        feed = self
+        def batch(step: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            return self.take(self.windows[int(step) * self.batch : (int(step) + 1) * self.batch])
 
-        class Pass(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-            """All windows once."""
+        return self._dataset(batch, 0, -(-len(self.windows) // self.batch))
 
-            def __len__(self) -> int:
-                return (len(feed.windows) + feed.batch - 1) // feed.batch
+    def epochs(self, seed: int, first: int = 0) -> Any:  # noqa: ANN401 - a dataset; TensorFlow has no types
+        """Return a `tf.data` dataset of epoch after epoch without end, from the epoch `first` (from 0) on.
 
-            def __getitem__(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-                return feed.take(feed.windows[step * feed.batch : (step + 1) * feed.batch])
+        An epoch has `steps` batches, the last of which can be smaller.
+        """
+        steps, drawn = self.steps(), (-1, self.windows)
 
-        return Pass()
+        def batch(step: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            nonlocal drawn
+            epoch, place = divmod(int(step), steps)
+            if drawn[0] != epoch:
+                drawn = epoch, self.order(seed, epoch)
+            return self.take(drawn[1][place * self.batch : (place + 1) * self.batch])
 
-    def dataset(self, seed: int) -> Any:  # noqa: ANN401 - a Keras dataset; Keras has no types
-        """Return the epochs as a Keras dataset."""
-        import keras
+        return self._dataset(batch, first * steps, np.iinfo(np.int64).max)
 
-        feed = self
+    def _dataset(self, batch: Any, first: int, end: int) -> Any:  # noqa: ANN401 - TensorFlow has no types
+        """Return the batches of the steps from `first` to before `end`; two are made ahead."""
+        import tensorflow as tf
 
-        class Epochs(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-            """One epoch after the other, each in its own order."""
+        shape = tf.TensorShape([None, self.length, self.cells.values.shape[1]])
 
-            def __init__(self) -> None:
-                super().__init__(workers=1, use_multiprocessing=False)
-                self.epoch = 0
-                self.windows = feed.order(seed, 0)
+        def made(step: Any) -> Any:  # noqa: ANN401 - tensors
+            pair = tf.numpy_function(batch, [step], (tf.float32, tf.float32))
+            return tuple(tf.ensure_shape(part, shape) for part in pair)
 
-            def __len__(self) -> int:
-                return feed.steps()
-
-            def __getitem__(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-                return feed.take(self.windows[step * feed.batch : (step + 1) * feed.batch])
-
-            def on_epoch_end(self) -> None:
-                self.epoch += 1
-                self.windows = feed.order(seed, self.epoch)
-
-        return Epochs()
+        return tf.data.Dataset.range(first, end).map(made).prefetch(2)

@@ -18,8 +18,9 @@ from models import calibration, export, picture, scaling
 from models.base import Activation, Hyperparameters, Loss, Optimizer, ScalingMethod, Shape, find
 from models.bundle import WindowShape
 from models.cells import Cells, TrainingError, check
+from models.checkpoint import Checkpoint, Epoch, fingerprint
 from models.feeding import Feed
-from models.fitting import Epoch, Outcome, fit
+from models.fitting import Fitter, Outcome
 from models.serving import CALIBRATION, Graph
 from models.split import Parts, split
 
@@ -36,6 +37,9 @@ __all__ = ["Cells", "Epoch", "TrainSettings", "TrainingError", "WindowShape", "t
 
 SCORED = 200_000
 """Windows that a calibration scores at most; more are thinned out evenly."""
+
+WATCHED = 20_000
+"""Windows that the validation after each epoch scores at most; more are thinned out evenly."""
 
 KEPT = 256
 """Windows that `calibration.npz` holds at most."""
@@ -170,16 +174,23 @@ def train(
     kind, shape = find(settings.kind), Shape(window.length, len(names))
     hyper = settings.resolve(shape)
     parts = split(cells, window, hyper.validation_split, hyper.calibration_split, hyper.seed)
-    scale, warnings = _scale(cells, parts, names, window.length, hyper)
+    scale, warnings = measured_scaling(cells, parts, names, window.length, hyper)
+    training, validation = (
+        Feed(cells, windows, window.length, scale, batch)
+        for windows, batch in (
+            (parts.training, hyper.batch_size),
+            (parts.validation[_spread(len(parts.validation), WATCHED)], max(256, hyper.batch_size)),
+        )
+    )
+    fitter = Fitter(kind, shape, hyper)
+    outcome = fitter.fit(
+        training, validation, checkpoint=_checkpoint(out, cells, window, names, settings.kind, hyper), progress=progress
+    )
+    networks = fitter.networks
     with bundles.workspace(out) as folder:
-        feeds = [
-            Feed(cells, windows, window.length, scale, batch)
-            for windows, batch in ((parts.training, hyper.batch_size), (parts.validation, max(256, hyper.batch_size)))
-        ]
-        networks, outcome = fit(kind, shape, hyper, feeds[0], feeds[1], folder / "checkpoint.weights.h5", progress)
         warnings += _doubts(parts, outcome)
         export.save(networks, folder)
-        core = export.core(kind, networks, shape)
+        core = export.core(kind, networks, shape, hyper)
         content = export.convert(core, shape, scale)
         (folder / bundles.ONNX).write_bytes(content)
         held = parts.calibration[_spread(len(parts.calibration), SCORED)]
@@ -199,6 +210,9 @@ def train(
             training_windows=len(parts.training),
             validation_windows=len(parts.validation),
             calibration_windows=len(parts.calibration),
+            validation_error=_error(validation, graph),
+            baseline_error=_error(validation, None),
+            figures=kind.figures(networks, validation.inputs),
             left_out_windows=len(cells.starts) - sum(map(len, (parts.training, parts.validation, parts.calibration))),
             warnings=tuple(warnings),
         )
@@ -230,7 +244,7 @@ def train(
         return bundles.publish(folder, out, manifest)
 
 
-def _scale(
+def measured_scaling(
     cells: Cells, parts: Parts, features: tuple[str, ...], length: int, hyper: Hyperparameters
 ) -> tuple[Scaling, list[str]]:
     """Measure the training rows and choose the scaling; sentences of warning come with it."""
@@ -253,6 +267,33 @@ def _scale(
         for position in spread.constant()
     ]
     return scale, warnings
+
+
+def _checkpoint(
+    out: Path, cells: Cells, window: WindowShape, features: tuple[str, ...], kind: str, hyper: Hyperparameters
+) -> Checkpoint:
+    """Return the checkpoint of this training, a hidden file beside the bundle; its folder is there afterwards."""
+    rest = (window.model_dump_json(), *features, *_versions().values())
+    bundles.make_room(out)
+    return Checkpoint(out.absolute().parent / f".{out.name}.checkpoint.npz", fingerprint(cells, kind, hyper, rest))
+
+
+def _error(validation: Feed, graph: Graph | None) -> float:
+    """Return the mean squared error of the present cells of the validation windows, in scaled units.
+
+    That of the graph's reconstructions, or, without a graph, that of the training mean. Other than the loss it can be
+    compared between kinds: it knows no penalty, and is the same whatever the loss.
+    """
+    total, count = 0.0, 0
+    for start in range(0, len(validation.windows), validation.batch):
+        raw = validation.cells.gather(validation.windows[start : start + validation.batch], validation.length)
+        actual, rebuilt = validation.scaling.apply(raw), np.broadcast_to(validation.scaling.missing(), raw.shape)
+        if graph is not None:
+            rebuilt = validation.scaling.apply(graph.score(raw).reconstruction)
+        present = ~np.isnan(actual)
+        total += float(np.square(actual[present] - rebuilt[present], dtype=np.float64).sum())
+        count += int(present.sum())
+    return total / max(count, 1)
 
 
 def _doubts(parts: Parts, outcome: Outcome) -> list[str]:

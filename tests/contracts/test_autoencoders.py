@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from models import export
+from models import backend, export
 from models.base import Shape, find, kinds
 from models.bundle import read
-from models.cells import TrainingError
+from models.cells import Cells, TrainingError
+from models.checkpoint import Epoch
+from models.fitting import Fitter
 from models.serving import Model
 from models.training import train
-from tests.models.waves import FEATURES, WINDOW, settings, waves
+from tests.models import waves
+from tests.models.waves import WINDOW, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from models.bundle import Bundle
+
+FEATURES = ("pressure", "flow", "valve")
+STUCK = 7.0
+
+
+def recording(streams: int = 3, rows: int = 120, *, holes: float = 0.02, seed: int = 0) -> Cells:
+    """Return waves of two sensors, and a valve that never moves."""
+    cells = waves.waves(streams, rows, holes=holes, seed=seed)
+    stuck = np.full((len(cells.values), 1), STUCK, np.float32)
+    return replace(cells, values=np.concatenate([cells.values, stuck], axis=1))
 
 
 @pytest.fixture(scope="module", params=kinds())
@@ -29,42 +45,100 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def trained(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A bundle of the kind."""
-    return train(waves(), WINDOW, FEATURES, settings(kind), tmp_path_factory.mktemp(kind) / "bundle")
+def epochs() -> dict[str, list[Epoch]]:
+    """The epochs of each kind's training."""
+    return {name: [] for name in kinds()}
 
 
 @pytest.fixture(scope="module")
-def windows() -> np.ndarray:
+def trained(kind: str, epochs: dict[str, list[Epoch]], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of the kind."""
+    out = tmp_path_factory.mktemp(kind) / "bundle"
+    return train(recording(), WINDOW, FEATURES, settings(kind), out, epochs[kind].append)
+
+
+@pytest.fixture(scope="module")
+def windows() -> NDArray[np.float32]:
     """512 windows that no training saw, some with holes."""
-    unseen = waves(5, 114, seed=9, holes=0.05)
-    return unseen.gather(np.arange(512), 12)
+    return recording(5, 114, seed=9, holes=0.05).gather(np.arange(512), 12)
 
 
-def test_it_beats_the_mean_on_windows_it_has_not_seen(trained: Bundle, windows: np.ndarray) -> None:
+def test_it_beats_the_mean_on_windows_it_has_not_seen(trained: Bundle, windows: NDArray[np.float32]) -> None:
     """Nothing would have been learned."""
-    scaled = trained.manifest.scaling.apply(windows)
-    assert Model(trained).score(windows).score.mean() < 0.5 * np.nanmean(scaled**2)
+    scaling, summary = trained.manifest.scaling, trained.manifest.training
+    scaled = scaling.apply(windows)
+    rebuilt = scaling.apply(Model(trained).score(windows).reconstruction)
+    assert np.nanmean((scaled - rebuilt) ** 2) < 0.5 * np.nanmean((scaled - scaling.missing()) ** 2)
+    assert summary.validation_error < 0.5 * summary.baseline_error
 
 
-def test_the_same_seed_gives_the_same_weights(kind: str, trained: Bundle, windows: np.ndarray, tmp_path: Path) -> None:
+def test_every_epoch_is_reported_and_the_best_is_kept(
+    kind: str, trained: Bundle, epochs: dict[str, list[Epoch]]
+) -> None:
+    """The last epoch's weights would be served, though an earlier one was better."""
+    best = min(epochs[kind], key=lambda epoch: epoch.validation_loss)
+    summary = trained.manifest.training
+    assert [epoch.epoch for epoch in epochs[kind]] == list(range(1, summary.epochs + 1))
+    assert (summary.best_epoch, summary.validation_loss) == (best.epoch, best.validation_loss)
+
+
+def test_the_same_seed_gives_the_same_weights(
+    kind: str, trained: Bundle, windows: NDArray[np.float32], tmp_path: Path
+) -> None:
     """A training could not be repeated."""
-    again = train(waves(), WINDOW, FEATURES, settings(kind), tmp_path / "again")
+    again = train(recording(), WINDOW, FEATURES, settings(kind), tmp_path / "again")
+    for one, other in zip(_weights(again), _weights(trained), strict=True):
+        assert one.tobytes() == other.tobytes()
     assert again.content("model.onnx") == trained.content("model.onnx")
     assert again.manifest.calibration == trained.manifest.calibration
     assert Model(again).score(windows).score.tobytes() == Model(trained).score(windows).score.tobytes()
 
 
-def test_what_is_saved_reconstructs_the_same(trained: Bundle, windows: np.ndarray) -> None:
+def _weights(bundle: Bundle) -> list[NDArray[Any]]:
+    """Return the weights that a bundle was saved with."""
+    weights: list[NDArray[Any]] = export.restore(bundle).autoencoder.get_weights()
+    return weights
+
+
+def test_what_is_saved_reconstructs_the_same(trained: Bundle, windows: NDArray[np.float32]) -> None:
     """The saved networks would not be those that were exported."""
+    import keras
+
     kind, member = find(trained.manifest.members[0].kind), trained.manifest.members[0]
-    core = export.core(kind, export.restore(trained), Shape(12, len(FEATURES)))
-    graph = Model(read(trained.path))._graph
+    networks, graph = export.restore(trained), Model(read(trained.path))._graph
+    core = export.core(kind, networks, Shape(12, len(FEATURES)), member.hyperparameters)
     assert export.difference(core, graph, windows, trained.manifest.scaling) <= export.TOLERANCE
     assert member.parameters > 0
+    loaded = {
+        name: keras.saving.load_model(trained.path / f"{name}.keras", compile=False)
+        for name in ("autoencoder", "encoder", "decoder")
+    }
+    scaled = trained.manifest.scaling.apply(windows[:8])
+    scaled = np.where(np.isnan(scaled), trained.manifest.scaling.missing(), scaled)
+    codes = np.asarray(loaded["encoder"](scaled))
+    assert codes.shape == (8, member.hyperparameters.code_size)
+    whole = np.asarray(networks.autoencoder(scaled))
+    assert whole.shape == scaled.shape
+    for rebuilt in (loaded["autoencoder"](scaled), loaded["decoder"](codes)):
+        assert_allclose(np.asarray(rebuilt), whole, rtol=1e-5, atol=1e-6)
 
 
-def test_scores_are_the_same_bits_in_every_batch(trained: Bundle, windows: np.ndarray) -> None:
+def test_the_graph_is_the_network_in_every_batch(trained: Bundle, windows: NDArray[np.float32]) -> None:
+    """Whoever runs the graph with another number of windows at once would get other figures than Keras."""
+    import onnxruntime
+
+    kind, member = find(trained.manifest.members[0].kind), trained.manifest.members[0]
+    core = export.core(kind, export.restore(trained), Shape(12, len(FEATURES)), member.hyperparameters)
+    scaled = trained.manifest.scaling.apply(windows)
+    present = ~np.isnan(scaled)
+    errors = np.asarray(core(np.where(present, scaled, trained.manifest.scaling.missing()))[0], np.float64)
+    wanted = (errors * present).sum(axis=(1, 2)) / present.sum(axis=(1, 2))
+    session = onnxruntime.InferenceSession(trained.content("model.onnx"), providers=["CPUExecutionProvider"])
+    for count in (1, 3, 64, 512):
+        assert_allclose(session.run(["score"], {"windows": windows[:count]})[0], wanted[:count], rtol=1e-4, atol=1e-6)
+
+
+def test_scores_are_the_same_bits_in_every_batch(trained: Bundle, windows: NDArray[np.float32]) -> None:
     """A replay would differ from the daemon."""
     model = Model(trained)
     whole = model.score(windows)
@@ -75,7 +149,7 @@ def test_scores_are_the_same_bits_in_every_batch(trained: Bundle, windows: np.nd
         assert few.reconstruction.tobytes() == whole.reconstruction[-count:].tobytes()
 
 
-def test_missing_and_absurd_values_give_finite_figures(trained: Bundle, windows: np.ndarray) -> None:
+def test_missing_and_absurd_values_give_finite_figures(trained: Bundle, windows: NDArray[np.float32]) -> None:
     """One sensor's fault would make a stream's scores useless."""
     far = windows[:6].copy()
     far[0], far[1, :, 0], far[2, 3], far[3, :, 1], far[4] = np.nan, np.nan, 3e38, -3e38, 0
@@ -86,13 +160,72 @@ def test_missing_and_absurd_values_give_finite_figures(trained: Bundle, windows:
     assert_allclose(scores.errors[1, 0], 0)
 
 
+def test_a_constant_feature_is_told_of_and_stands_out_when_it_moves(
+    trained: Bundle, windows: NDArray[np.float32]
+) -> None:
+    """A recording in which a valve never moved could not be used, or the valve's move would not be seen."""
+    assert "feature 'valve' is constant (7) in training" in trained.manifest.training.warnings[0]
+    moved = windows[:4].copy()
+    moved[:, :, 2] = STUCK + 1
+    found, usual = Model(trained).score(moved).errors, Model(trained).score(windows[:4]).errors
+    assert (found[:, 2] > 3 * usual[:, 2]).all()
+    assert (found.argmax(axis=1) == 2).all()
+
+
+def test_wrong_shapes_are_one_line(kind: str, trained: Bundle, tmp_path: Path) -> None:
+    """Windows of another shape would end in the depths of a library, or be scored as something else."""
+    with pytest.raises(ValueError, match=r"windows have the shape \(4, 12, 2\), \(n, 12, 3\) is needed"):
+        Model(trained).score(np.zeros((4, 12, 2), np.float32))
+    with pytest.raises(TrainingError, match="one column a feature"):
+        train(recording(), WINDOW, FEATURES[:2], settings(kind), tmp_path / "bundle")
+
+
+def test_values_that_are_no_numbers_are_one_line(kind: str, tmp_path: Path) -> None:
+    """A sensor without a single value, or with infinite ones, would make every weight NaN."""
+    cells = recording()
+    for value, message in ((np.nan, "'flow' has no value in the training rows"), (np.inf, "'flow' has infinite")):
+        values = cells.values.copy()
+        values[:, 1] = value
+        with pytest.raises(TrainingError, match=message):
+            train(replace(cells, values=values), WINDOW, FEATURES, settings(kind), tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_too_few_windows_are_one_line(kind: str, tmp_path: Path) -> None:
     """A recording that is too short would end in a traceback."""
     with pytest.raises(TrainingError, match="too few"):
-        train(waves(1, 20), WINDOW, FEATURES, settings(kind), tmp_path / "bundle")
+        train(recording(1, 20), WINDOW, FEATURES, settings(kind), tmp_path / "bundle")
 
 
-def test_defaults_fit_every_shape(kind: str) -> None:
-    """Windows of one row, or of one feature, could not be trained without settings."""
-    for shape in (Shape(1, 1), Shape(2, 3), Shape(140, 1), Shape(64, 8)):
-        assert settings(kind, code_size=None, nodes=None).resolve(shape).code_size >= 1
+@pytest.mark.parametrize("shape", [Shape(1, 1), Shape(2, 3), Shape(13, 1), Shape(141, 2)])
+def test_defaults_fit_every_shape(kind: str, shape: Shape) -> None:
+    """Windows of one row, of one feature, or of a length that strides do not divide could not be trained."""
+    backend.load()
+    hyper = settings(kind, code_size=None, nodes=None).resolve(shape)
+    find(kind).check(shape, hyper)
+    networks = find(kind).build(shape, hyper)
+    assert networks.encoder.output_shape == (None, hyper.code_size)
+    assert networks.autoencoder.output_shape == (None, shape.length, shape.features)
+
+
+def test_one_compiled_network_is_trained_again_and_again(kind: str) -> None:
+    """Whoever trains on many streams would pay for compiling each time, or get what the last stream left behind."""
+    shape = Shape(12, len(FEATURES))
+    hyper = settings(kind, epochs=1).resolve(shape)
+    feeds = waves.feeds(recording(), hyper.batch_size)
+    fitter = Fitter(find(kind), shape, hyper)
+    found = []
+    for seed in (None, 1, None):
+        outcome = fitter.fit(*feeds, seed=seed)
+        found.append((outcome.best.validation_loss, [weight.copy() for weight in _all(fitter)]))
+    assert found[0][0] == found[2][0]
+    for first, third in zip(found[0][1], found[2][1], strict=True):
+        assert first.tobytes() == third.tobytes()
+    gradient = find(kind).solve.__func__ is find("dense").solve.__func__  # type: ignore[attr-defined]  # a classmethod
+    assert (found[0][0] != found[1][0]) == gradient
+
+
+def _all(fitter: Fitter) -> list[NDArray[Any]]:
+    """Return the weights of a fitter's networks."""
+    weights: list[NDArray[Any]] = fitter.networks.autoencoder.get_weights()
+    return weights

@@ -72,7 +72,7 @@ def test_a_graph_that_differs_is_refused(bundle: Bundle, cells: Cells) -> None:
     windows = cells.gather(np.arange(64), 12)
     graph = Graph(bundle.content("model.onnx"), 12, 2, windows)
     networks = export.restore(bundle)
-    core = export.core(find(member.kind), networks, shape)
+    core = export.core(find(member.kind), networks, shape, member.hyperparameters)
     assert export.difference(core, graph, windows, bundle.manifest.scaling) <= export.TOLERANCE
     weights = networks.autoencoder.get_weights()
     networks.autoencoder.set_weights([weights[0] * 1.01, *weights[1:]])
@@ -84,5 +84,9 @@ def test_a_graph_that_differs_is_refused(bundle: Bundle, cells: Cells) -> None:
 def test_one_network_gives_one_file(bundle: Bundle, scale: float) -> None:
     """The same training would give bundles that cannot be told to be the same."""
     shape, scaling = Shape(12, 2), bundle.manifest.scaling.model_copy(update={"scale": (scale, scale)})
-    made = [export.convert(export.core(find("lstm"), export.restore(bundle), shape), shape, scaling) for _ in range(2)]
+    hyper = bundle.manifest.members[0].hyperparameters
+    made = [
+        export.convert(export.core(find("lstm"), export.restore(bundle), shape, hyper), shape, scaling)
+        for _ in range(2)
+    ]
     assert made[0] == made[1]

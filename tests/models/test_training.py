@@ -177,4 +177,7 @@ def test_other_losses_optimizers_and_scalings_train(tmp_path: Path) -> None:
     )
     made = train(waves(), WINDOW, FEATURES, chosen, tmp_path / "bundle")
     assert made.manifest.training.validation_loss < made.manifest.training.baseline_loss
-    assert made.manifest.members[0].hyperparameters.options == {"bidirectional": True}
+    assert made.manifest.members[0].hyperparameters.options == {
+        "bidirectional": True,
+        "rows_per_step": None,
+    }

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from models import scaling
 from models.bundle import WindowShape
 from models.cells import Cells
+from models.feeding import Feed
 from models.training import TrainSettings
 
 FEATURES = ("pressure", "flow")
@@ -29,6 +31,14 @@ def waves(streams: int = 3, rows: int = 120, *, holes: float = 0.02, length: int
         starts=(first + np.arange(streams)[:, None] * rows).reshape(-1).astype(np.int64),
         label=np.zeros(streams * rows, bool),
     )
+
+
+def feeds(cells: Cells, batch: int, length: int = 12) -> tuple[Feed, Feed]:
+    """Return training and validation windows: the first four fifths and the last, scaled by the training's rows."""
+    count = len(cells.starts) * 4 // 5
+    parts = np.arange(count), np.arange(count, len(cells.starts))
+    scale = scaling.fit(scaling.measure(cells.values, cells.covered(parts[0], length)), "standard")
+    return Feed(cells, parts[0], length, scale, batch), Feed(cells, parts[1], length, scale, 256)
 
 
 def settings(kind: str = "lstm", **changes: Any) -> TrainSettings:
