@@ -43,8 +43,8 @@ def fit(views: NDArray[np.float32], variance: float) -> Linear:
     flat = views[chosen].reshape(len(chosen), -1).astype(np.float64)
     mean = flat.mean(axis=0)
     _, sizes, axes = np.linalg.svd(flat - mean, full_matrices=False)
-    share = np.cumsum(sizes**2) / max(float(np.sum(sizes**2)), 1e-300)
-    kept = 1 + int(np.searchsorted(share, variance))
+    total = float(np.sum(sizes**2))
+    kept = 1 + int(np.searchsorted(np.cumsum(sizes**2), variance * total)) if total > 0 else 1
     return Linear(mean, axes[: min(kept, len(axes))])
 
 

@@ -143,7 +143,8 @@ class Detector:
         still = np.flatnonzero(~settled)
         for turn in _rounds(slots[still]):
             rows = still[turn]
-            self._level.learn(table, slots[rows], values[rows], self._stride)
+            new = rows[~self._level.settled(table, slots[rows])]  # a level may settle in the midst of a batch
+            self._level.learn(table, slots[new], values[new], self._stride)
             scaled[rows] = self._level.apply(table, slots[rows], values[rows])
             scale[rows, 0], offset[rows, 0] = self._level.units(table, slots[rows])
         rows = np.flatnonzero(settled)

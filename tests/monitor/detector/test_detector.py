@@ -1,0 +1,160 @@
+"""The detector: what it must not depend on, and what it must see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
+
+from models.detector import Detector as Settings
+from models.detector import Part, Voice
+from models.errors import Form
+from models.scaling import Scaling
+from models.view import View
+from monitor.detector import Detector
+from monitor.table import StreamTable
+from monitor.window.windows import Windows
+
+LENGTH = 32
+MINUTE = 60_000
+
+
+class Halved:
+    """Rebuilds every view as half of itself."""
+
+    def __init__(self, reconstruction: NDArray[np.float32]) -> None:
+        """Keep it."""
+        self.reconstruction = reconstruction
+
+
+class Half:
+    """A member without a network."""
+
+    def score(self, windows: NDArray[np.float32]) -> Halved:
+        """Rebuild."""
+        return Halved(windows / np.float32(2))
+
+
+def voice(name: str, part: str, form: Form) -> Voice:
+    """Return a voice with an ordinary calibration."""
+    return Voice(name=name, part=part, form=form, q50=-1.0, qt=2.0, mean=-1.0, variance=2.0)
+
+
+def detector(scale: str, stride: int = 1) -> Detector:
+    """Return a detector of one or two features with every form of error that goes with its scale."""
+    features = 1 if scale == "stream" else 2
+    forms: Sequence[Form] = ("distance", "last_rows") if features == 1 else ("summary", "mean_square")
+    settings = Settings(
+        scale=scale,  # type: ignore[arg-type]
+        level_rows=100,
+        short=4,
+        warmup=20,
+        weight=50,
+        fuse="mean",
+        profile=features == 1,
+        extreme=features == 1,
+        windows_per_day=1440,
+        parts=(
+            Part(name="half", kind="linear", onnx="half.onnx", view=View(rows=8)),
+            Part(name="plain", kind="gaussian", onnx=None, view=View(rows=8, step=4)),
+        ),
+        voices=(
+            *(voice(f"half-{form}", "half", form) for form in forms),
+            voice("plain-last_rows", "plain", "last_rows"),
+        ),
+    )
+    arrays = {
+        "half-distance.mean": np.zeros(8),
+        "half-distance.covariance": np.eye(8),
+        "half-summary.mean": np.zeros(4),
+        "half-summary.factor": np.eye(4),
+    }
+    unit = (1.0,) * features
+    scaling = Scaling(method="standard", mean=(0.0,) * features, offset=(0.0,) * features, scale=unit)
+    return Detector(settings, scaling, {"half": Half()}, arrays, stride)
+
+
+def course(features: int, rows: int = 400, seed: int = 0) -> NDArray[np.float32]:
+    """Return a stream of noise with a gap and a burst."""
+    random = np.random.default_rng(seed)
+    found: NDArray[np.float32] = random.normal(10, 2, (rows, features)).astype(np.float32)
+    found[150:155] = np.nan
+    found[300:310] += 15
+    return found if features == 1 else found - np.float32(10)
+
+
+def windows_of(slots: Sequence[int], courses: Sequence[NDArray[np.float32]], first: int, last: int) -> Windows:
+    """Return the windows that end with the rows `first` to `last` of some streams."""
+    parts = [
+        (slot, row, rows[row - LENGTH + 1 : row + 1])
+        for slot, rows in zip(slots, courses, strict=True)
+        for row in range(max(first, LENGTH - 1), last)
+    ]
+    values = np.array([part[2] for part in parts], np.float32)
+    times = np.array([part[1] for part in parts], np.int64)
+    return Windows(
+        np.array([part[0] for part in parts], np.int32),
+        values,
+        times * MINUTE,
+        times * MINUTE,
+        times,
+        times,
+        times,
+        np.isnan(values).mean(axis=(1, 2)),
+        np.zeros(len(parts), np.bool_),
+    )
+
+
+def scores(kind: Detector, courses: Sequence[NDArray[np.float32]], cuts: Sequence[int]) -> NDArray[np.float64]:
+    """Return the scores `(streams, rows)` of streams that come in batches."""
+    table = StreamTable(kind.columns)
+    slots = [table.assign(str(number).encode()) for number in range(len(courses))]
+    table.admit(np.array(slots))
+    order = np.argsort(slots)
+    found = np.full((len(courses), len(courses[0])), np.nan)
+    for first, last in pairwise(cuts):
+        windows = windows_of([slots[i] for i in order], [courses[i] for i in order], first, last)
+        if len(windows):
+            made = kind.judge(table, windows, 0.5)
+            owner = np.array([slots.index(slot) for slot in windows.slot.tolist()])
+            found[owner, windows.high] = made.score
+    return found
+
+
+@pytest.mark.parametrize("scale", ["stream", "standard", "raw"])
+def test_batches_and_other_streams_do_not_matter(scale: str) -> None:
+    """If it failed, a backtest would differ from production, and one stream's trouble would be another's."""
+    features = 1 if scale == "stream" else 2
+    courses = [course(features, seed=seed) for seed in range(3)]
+    whole = scores(detector(scale), courses, [0, 400])
+    assert_array_equal(scores(detector(scale), courses, [0, 40, 41, 42, 100, 250, 303, 400]), whole)
+    for number, own in enumerate(courses):
+        assert_array_equal(scores(detector(scale), [own], [0, 130, 400])[0], whole[number])
+
+
+@pytest.mark.parametrize("scale", ["stream", "standard", "raw"])
+def test_a_burst_is_seen_and_no_score_is_missing(scale: str) -> None:
+    """If it failed, the detector would be blind, or a gap would leave it so."""
+    (found,) = scores(detector(scale), [course(1 if scale == "stream" else 2)], [0, 400])
+    assert np.isfinite(found[LENGTH - 1 :]).all()
+    assert ((found[LENGTH - 1 :] >= 0) & (found[LENGTH - 1 :] <= 1)).all()
+    assert found[300:312].max() > 1.5 * np.quantile(found[200:300], 0.9)
+
+
+def test_nothing_is_over_any_line_while_a_stream_is_new() -> None:
+    """If it failed, every new stream would page somebody."""
+    (found,) = scores(detector("stream"), [course(1)], [0, 400])
+    assert (found[LENGTH - 1 : LENGTH - 1 + 20] == 0).all()
+
+
+def test_a_window_that_lacks_too_much_is_not_scored() -> None:
+    """If it failed, what was never measured would be called normal."""
+    rows = course(1)
+    rows[200:240] = np.nan
+    (found,) = scores(detector("stream"), [rows], [0, 400])
+    assert np.isnan(found[225:245]).all()
+    assert np.isfinite(found[280])
