@@ -12,6 +12,10 @@ from typing import Any
 
 import yaml
 
+_BRACKETS = re.compile(r"[\[\]{}]")
+_DEEPEST = 100
+_MOST = 100_000
+
 
 class YamlError(Exception):
     """The text is no YAML, or has a key twice; the message says where."""
@@ -80,10 +84,12 @@ def parse(text: str) -> Any:  # noqa: ANN401 - whatever the text says
     """Return what a YAML text says.
 
     Raises:
-        YamlError: if it is no YAML, or a mapping has a key twice.
+        YamlError: if it is no YAML, a mapping has a key twice, or it is nested deeper or repeated oftener (by aliases)
+            than any configuration is: PyYAML takes minutes for the one, and whoever looks at the other takes for ever.
     """
+    _check_depth(text)
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+        found = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""
@@ -95,3 +101,31 @@ def parse(text: str) -> Any:  # noqa: ANN401 - whatever the text says
     except RecursionError:
         message = "nested too deeply"
         raise YamlError(message) from None
+    _size(found, {})
+    return found
+
+
+def _check_depth(text: str) -> None:
+    """Refuse a text with many more brackets open than closed at some place, be it in quotes."""
+    depth = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        for mark in _BRACKETS.findall(line):
+            depth += 1 if mark in "[{" else -1
+            if depth > _DEEPEST:
+                message = f"line {number}: nested too deeply"
+                raise YamlError(message)
+
+
+def _size(value: object, known: dict[int, int]) -> int:
+    """Return how many values a value holds, shared ones as often as they are named; each is looked at once."""
+    if not isinstance(value, dict | list):
+        return 1
+    size = known.get(id(value))
+    if size is None:
+        known[id(value)] = _MOST  # of what holds itself there is no end
+        inner = value.values() if isinstance(value, dict) else value
+        size = known[id(value)] = 1 + sum(_size(each, known) for each in inner)
+        if size > _MOST:
+            message = f"it holds more than {_MOST} values, as often as its aliases name them"
+            raise YamlError(message)
+    return size

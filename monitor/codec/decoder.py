@@ -146,8 +146,9 @@ class Decoder:
             structs.append(struct)
             where.append(index)
             good.append(value or b"")
-        # Structs that were parsed before a field was met for the first time are of an older type: all to the newest.
-        if any(type(struct) is not type(structs[-1]) for struct in structs):
+        # Structs that were parsed before a field was met for the first time, if only in a record that was then refused,
+        # are of an older type: all to the newest.
+        if any(type(struct) is not self._layout.struct for struct in structs):
             structs = list(map(self._layout.decode, good))
         return structs, where
 

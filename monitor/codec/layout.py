@@ -26,6 +26,7 @@ class Layout:
 
     Attributes:
         decode: bytes → struct.
+        struct: the type of these structs.
         stream: struct → stream id, or None.
         time: struct → time, or None.
         sensor: struct → sensor's name, or None (long layout).
@@ -82,7 +83,7 @@ class Layout:
             if where is not None and parent and not self.extras and list(_node(tree, parent)) == list(features)
             else None
         )
-        struct = _struct(tree, (), where)
+        struct = self.struct = _struct(tree, (), where)
         decoder = msgspec.msgpack.Decoder(struct) if settings.codec == "msgpack" else msgspec.json.Decoder(struct)
         self.decode: Callable[[bytes], Any] = decoder.decode
         self._extra_values = (

@@ -67,7 +67,7 @@ def test_scalars(text: str, value: Any) -> None:
         ("a: !!int abc", "line 1: abc is no number"),
         ("a: !!float abc", "line 1: abc is no number"),
         ('a: "\0"', "this is no YAML"),
-        ("[" * 5_000, "nested too deeply"),
+        ("[" * 5_000, "line 1: nested too deeply"),
     ],
     ids=lambda text: text[:20],
 )
@@ -77,3 +77,24 @@ def test_what_is_refused(text: str, said: str) -> None:
         parse(text)
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{" * 20_000, "a: " + "[" * 101 + "]" * 101, "- " * 500 + "{" * 101])
+def test_what_is_nested_deeper_than_any_configuration_is_refused_at_once(text: str) -> None:
+    """PyYAML's time for open brackets is quadratic: a file of 20 KB of them would hang `check` for minutes."""
+    with pytest.raises(YamlError, match="nested too deeply"):
+        parse(text)
+
+
+def test_aliases_may_be_used_but_not_multiplied() -> None:
+    """A few lines of aliases of aliases are a billion values for whoever prints or checks them."""
+    shared = parse("a: &a {x: 1}\nb: [*a, *a]\n")
+    assert shared == {"a": {"x": 1}, "b": [{"x": 1}, {"x": 1}]}
+    text = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+    for one, other in zip("abcdefgh", "bcdefghi", strict=True):
+        text += f"{other}: &{other} [{', '.join([f'*{one}'] * 10)}]\n"
+    with pytest.raises(YamlError, match="more than 100000 values"):
+        parse(text)
+    for text in ("a: &a [*a]", "a: &a {b: *a}", "&a [&b [*a]]"):
+        with pytest.raises(YamlError, match=r"recursive|more than 100000 values"):
+            parse(text)

@@ -159,6 +159,16 @@ def test_an_odd_name_is_no_feature() -> None:
         Decoder(RecordSettings(), ("a\nb",))
 
 
+@pytest.mark.parametrize("values", ["values", ""])
+def test_a_refused_record_may_have_brought_an_unknown_name(values: str) -> None:
+    """If it failed, one record with a new field and a wrong value would end the daemon, and each one after it."""
+    bad = b'{"colour":1,"pressure":true}' if not values else b'{"values":{"colour":1,"pressure":true}}'
+    good = b'{"pressure":1.5,"flow":2}' if not values else GOOD
+    for order in ([good, bad], [bad, good], [good, bad, good]):
+        found, _ = decode(order, values=values)
+        assert (len(found.records), [each.reason for each in found.rejects]) == (order.count(good), ["shape"])
+
+
 def test_unknown_features_are_counted_and_ignored() -> None:
     """If it failed, a misspelt feature would go unnoticed, or a new sensor would stop the records that carry it."""
     decoder, table = Decoder(RecordSettings(), FEATURES), StreamTable(())
