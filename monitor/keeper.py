@@ -197,7 +197,7 @@ class Keeper:
         if not place.recorded:
             message = (
                 f"the group has no offset, but the state in {store.topic(key[0])!r} stands at {meta.next_offset}: set"
-                " the group's offset to that, or delete the records of the state topic to begin anew"
+                " the group's offset to that, or stop all members and delete the state topic to begin anew"
             )
             raise StateError(message)
         if None not in {meta.input, place.identity} and meta.input != place.identity:

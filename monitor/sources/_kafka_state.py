@@ -76,7 +76,8 @@ class KafkaState(StateStore):
             message = (
                 f"lost offsets: the state of {key[0]}-{key[1]} needs the input from {begin} on, but the topic begins at"
                 f" {first}: records are gone. Keep the input longer (retention.ms) than state.sweep_interval and the"
-                " longest stop of the daemon; to begin anew, delete the group's offset and the state topic's records"
+                " longest stop of the daemon; to begin anew, stop all members and delete the state topic and the"
+                " group's offsets"
             )
             raise SourceError(message, EXIT_OPERATOR)
         records = self._reader.read(key, begin, end)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from monitor.message import Message
 from monitor.pipeline import Partition
-from monitor.state.rows import ROWS_LIMIT, Packed, StateError, packs, row_bytes
+from monitor.state.rows import ROWS_LIMIT, DamagedError, Packed, StateError, packs, row_bytes
 from monitor.state.stages import NAMES, Generation
 from monitor.state.store import META_KEY
 
@@ -146,8 +146,8 @@ def read_entry(value: bytes) -> Entry:
         entry = _decode(value)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         _check_format(value)
-        message = f"the state is damaged: {error}"
-        raise StateError(message) from None
+        message = f"{error}"
+        raise DamagedError(message) from None
     for version in (entry.v, entry.meta.format if entry.meta is not None else FORMAT):
         if version != FORMAT:
             raise _other_format(version)
@@ -161,9 +161,9 @@ def read_meta(value: bytes) -> Meta:
         StateError: if it is damaged, of another format, or none.
     """
     meta = read_entry(value).meta
-    if meta is None:
-        message = "the state is damaged: its META says nothing"
-        raise StateError(message)
+    if meta is None or not meta.bundles or set(meta.stages) != set(NAMES):
+        message = "its META says nothing"
+        raise DamagedError(message)
     return meta
 
 

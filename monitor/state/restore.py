@@ -13,8 +13,8 @@ import numpy as np
 
 from monitor.pipeline import Partition
 from monitor.record import Records
-from monitor.state.log import Image, Meta, Streams, read_entry
-from monitor.state.rows import Packed, StateError, slots_of, unpack
+from monitor.state.log import Entry, Image, Meta, Streams, read_entry
+from monitor.state.rows import DamagedError, Packed, StateError, slots_of, unpack
 from monitor.state.stages import Stage
 from monitor.table import AnyColumn
 from monitor.window import Windower
@@ -55,6 +55,13 @@ class Restore:
             StateError: if it is damaged, or of another format.
         """
         entry = read_entry(value)
+        try:
+            self._apply(entry)
+        except (ArithmeticError, LookupError, ValueError) as error:  # numbers that nobody wrote
+            message = f"{type(error).__name__}: {error}"
+            raise DamagedError(message) from None
+
+    def _apply(self, entry: Entry) -> None:
         if entry.streams is not None:
             self._streams(entry.streams)
         if entry.image is not None:
@@ -87,8 +94,8 @@ class Restore:
         partition.table.reindex()
         live = partition.table.live()
         if len(live) != meta.live:
-            message = f"the state is damaged: it names {len(live)} streams, and counts {meta.live}"
-            raise StateError(message)
+            message = f"it names {len(live)} streams, and counts {meta.live}"
+            raise DamagedError(message)
         for bucket in np.unique(live // meta.bucket).tolist():
             self.images.setdefault(bucket, meta.needed)  # streams that came after the last sweep: from their first
         self._begin = np.full(partition.table.capacity, committed, np.int64)
@@ -131,11 +138,11 @@ class Restore:
         gone = np.array([slot for slot in streams.gone if 0 <= slot < table.capacity], np.intp)
         table.clear(gone)
         if not len(streams.slots) == len(streams.ids) == len(streams.first):
-            message = "the state is damaged: streams without names"
-            raise StateError(message)
+            message = "streams without names"
+            raise DamagedError(message)
         if streams.slots and not 0 <= min(streams.slots) <= max(streams.slots) < _MOST_SLOTS:
-            message = "the state is damaged: streams in places that there are not"
-            raise StateError(message)
+            message = "streams in places that there are not"
+            raise DamagedError(message)
         table.place(streams.slots, streams.ids)
         if streams.slots:
             table["first_offset"][streams.slots] = streams.first
@@ -148,8 +155,8 @@ class Restore:
             del self.images[image.bucket]
         slots = slots_of(image.rows).tolist()
         if slots != image.streams.slots[: len(slots)]:
-            message = "the state is damaged: an image whose rows are not those of its streams"
-            raise StateError(message)
+            message = "an image whose rows are not those of its streams"
+            raise DamagedError(message)
         self._clear(image)
         self._streams(image.streams)
         if slots:

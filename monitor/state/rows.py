@@ -28,6 +28,17 @@ class StateError(Exception):
     """State cannot be read: it is damaged, or of another version or layout; the message says which and what to do."""
 
 
+class DamagedError(StateError):
+    """State cannot be read, and no other version will read it."""
+
+    def __init__(self, what: str) -> None:
+        """Say what is wrong, and what to do."""
+        super().__init__(
+            f"the state is damaged ({what}): to begin anew, stop all members and delete the state topic and the group's"
+            " offsets"
+        )
+
+
 class Packed(msgspec.Struct, array_like=True, gc=False):
     """Rows of some columns.
 
@@ -94,8 +105,8 @@ def slots_of(packed: Packed) -> NDArray[np.intp]:
         StateError: if they are damaged.
     """
     if len(packed.slots) % 4:
-        message = "the state is damaged: slots of a broken length"
-        raise StateError(message)
+        message = "slots of a broken length"
+        raise DamagedError(message)
     return np.frombuffer(packed.slots, "<i4").astype(np.intp)
 
 
@@ -116,8 +127,8 @@ def unpack(table: StreamTable, packed: Packed, columns: Sequence[AnyColumn], *, 
     if live_only:
         kept[kept] = table["live"][slots[kept]]
     elif not kept.all():
-        message = "the state is damaged: rows of streams that it does not name"
-        raise StateError(message)
+        message = "rows of streams that it does not name"
+        raise DamagedError(message)
     for column in columns:
         name = layout(column)
         if isinstance(column, Column) and name in packed.columns:
@@ -139,8 +150,8 @@ def _loaded(column: ObjectColumn, state: bytes) -> Any:  # noqa: ANN401 - an est
     try:
         return column.load(state)
     except Exception as error:  # noqa: BLE001 - as said above
-        message = f"the state is damaged: an object of column {column.name!r} cannot be read ({type(error).__name__})"
-        raise StateError(message) from None
+        message = f"an object of column {column.name!r} cannot be read ({type(error).__name__})"
+        raise DamagedError(message) from None
 
 
 def _unpack_ragged(
@@ -178,4 +189,4 @@ def _little(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _other(name: str) -> StateError:
-    return StateError(f"the state's column {name!r} has another length than this version or model gives it")
+    return DamagedError(f"column {name!r} has another length than it says")
