@@ -1,4 +1,8 @@
-"""One tiny trained bundle for tests of the daemon: two features, windows of 12 rows, every row ends one."""
+"""The one tiny trained bundle of a test run: two features, windows of 12 rows, every row ends one.
+
+Training it takes some seconds, and loads TensorFlow: so it is done once, by whoever asks first. Tests get it by the
+fixture `bundle`.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,20 @@ if TYPE_CHECKING:
     import pytest
 
     from models.bundle import Bundle
+    from models.training import Epoch
+
+EPOCHS: list[Epoch] = []
+"""What its training reported."""
 
 _trained: list[Bundle] = []
 
 
 def tiny_bundle(folders: pytest.TempPathFactory) -> Bundle:
-    """Return the bundle; the first call of a run trains it, on waves of two sensors, which takes some seconds."""
+    """Return the bundle, trained on `tests.models.waves.waves()`."""
     from models.training import train
     from tests.models.waves import FEATURES, WINDOW, settings, waves
 
     if not _trained:
         out = folders.mktemp("trained") / "bundle"
-        _trained.append(train(waves(holes=0.0), WINDOW, FEATURES, settings(), out))
+        _trained.append(train(waves(), WINDOW, FEATURES, settings(), out, EPOCHS.append))
     return _trained[0]

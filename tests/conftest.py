@@ -10,11 +10,12 @@ import pytest
 from models.bundle import Bundle
 from models.cells import Cells
 from models.serving import Model
-from models.training import Epoch, train
+from models.training import Epoch
+from tests.bundles import EPOCHS, tiny_bundle
 from tests.kafka import topics
 from tests.kafka.broker import Broker
 from tests.kafka.place import NoKafkaError
-from tests.models.waves import FEATURES, WINDOW, settings, waves
+from tests.models.waves import waves
 
 _missing: list[str] = []
 
@@ -80,16 +81,16 @@ def cells() -> Cells:
 
 
 @pytest.fixture(scope="session")
-def epochs() -> list[Epoch]:
-    """What the training of `bundle` reported; filled by it."""
-    return []
+def epochs(bundle: Bundle) -> list[Epoch]:
+    """What the training of `bundle` reported."""
+    assert bundle
+    return EPOCHS
 
 
 @pytest.fixture(scope="session")
-def bundle(cells: Cells, epochs: list[Epoch], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A trained bundle. Copy it before changing it."""
-    out = tmp_path_factory.mktemp("trained") / "bundle"
-    return train(cells, WINDOW, FEATURES, settings(), out, epochs.append)
+    return tiny_bundle(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

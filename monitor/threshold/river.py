@@ -35,14 +35,14 @@ class _River(Threshold):
         """Return the estimator of a new stream."""
 
     @abstractmethod
-    def _inner(self, estimator: Any) -> Any:  # noqa: ANN401
+    def _inner(self, estimator: Any) -> Any:  # noqa: ANN401 - an estimator of river has no type
         """Return the part of an estimator that holds its state."""
 
-    def _dump(self, estimator: Any) -> bytes:  # noqa: ANN401
+    def _dump(self, estimator: Any) -> bytes:  # noqa: ANN401 - an estimator of river has no type
         # Without its flag of having been updated, an estimator has no value, whatever its state.
         return bytes([estimator._is_updated]) + bytes(self._inner(estimator).__getstate__())  # noqa: SLF001 - as in P2
 
-    def _load(self, state: bytes) -> Any:  # noqa: ANN401
+    def _load(self, state: bytes) -> Any:  # noqa: ANN401 - an estimator of river has no type
         estimator = self._create()
         estimator._is_updated = bool(state[0])  # noqa: SLF001 - as in P2
         self._inner(estimator).__setstate__(state[1:])
@@ -53,8 +53,8 @@ class _River(Threshold):
         table: StreamTable,
         slots: NDArray[np.int32],
         score: NDArray[np.float64],
-        end: NDArray[np.int64],  # noqa: ARG002
-        restarted: NDArray[np.bool_],  # noqa: ARG002
+        end: NDArray[np.int64],  # noqa: ARG002 - the same for all kinds
+        restarted: NDArray[np.bool_],  # noqa: ARG002 - the same for all kinds
     ) -> NDArray[np.float64]:
         estimators = table.objects("quantile")
         count = table["quantile_count"][slots]
@@ -80,10 +80,10 @@ class P2(_River):
             200, description="windows that the bundle's calibration counts for"
         )
 
-    def _create(self) -> Any:  # noqa: ANN401
+    def _create(self) -> Any:  # noqa: ANN401 - an estimator of river has no type
         return stats.Quantile(self._q)
 
-    def _inner(self, estimator: Any) -> Any:  # noqa: ANN401
+    def _inner(self, estimator: Any) -> Any:  # noqa: ANN401 - an estimator of river has no type
         return estimator._quantile  # noqa: SLF001 - river has no public way to its 170 bytes of state but pickle
 
 
@@ -104,8 +104,8 @@ class RollingQuantile(_River):
         self._size = settings.size
         super().__init__(settings, prior, open_after)
 
-    def _create(self) -> Any:  # noqa: ANN401
+    def _create(self) -> Any:  # noqa: ANN401 - an estimator of river has no type
         return stats.RollingQuantile(self._q, self._size)
 
-    def _inner(self, estimator: Any) -> Any:  # noqa: ANN401
+    def _inner(self, estimator: Any) -> Any:  # noqa: ANN401 - an estimator of river has no type
         return estimator._rolling_quantile  # noqa: SLF001 - as above

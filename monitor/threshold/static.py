@@ -35,10 +35,10 @@ class Static(Threshold):
 
     def step(  # noqa: D102 - see Threshold
         self,
-        table: StreamTable,  # noqa: ARG002
-        slots: NDArray[np.int32],  # noqa: ARG002
+        table: StreamTable,  # noqa: ARG002 - the same for all kinds
+        slots: NDArray[np.int32],  # noqa: ARG002 - the same for all kinds
         score: NDArray[np.float64],
-        end: NDArray[np.int64],  # noqa: ARG002
-        restarted: NDArray[np.bool_],  # noqa: ARG002
+        end: NDArray[np.int64],  # noqa: ARG002 - the same for all kinds
+        restarted: NDArray[np.bool_],  # noqa: ARG002 - the same for all kinds
     ) -> NDArray[np.float64]:
         return np.full(len(score), self._line)

@@ -11,14 +11,7 @@ from typing import Any
 import pytest
 
 from models.bundle import Bundle
-from tests.bundles import tiny_bundle
 from tests.kafka.broker import Broker
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A trained bundle. Copy it before changing it."""
-    return tiny_bundle(tmp_path_factory)
 
 
 @dataclass

@@ -15,7 +15,6 @@ from models.serving import Model
 from monitor.config import Config, load
 from monitor.engine import Engine
 from monitor.sources.base import Batch
-from tests.bundles import tiny_bundle
 
 Raw = tuple[int, bytes | None, bytes | None]  # partition, key, value
 
@@ -32,18 +31,6 @@ GARBAGE = (
     b'{"time": "yesterday", "values": {"pressure": 1}}',
     b'{"note": ' + b"[" * 5_000,
 )
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A trained bundle."""
-    return tiny_bundle(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def model(bundle: Bundle) -> Model:
-    """Its model."""
-    return Model(bundle)
 
 
 @pytest.fixture(scope="module")
