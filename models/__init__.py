@@ -20,6 +20,8 @@ checkpoint   what a killed training goes on from
 training     split, fit, export, calibrate, check: from cells to a bundle
 export       Keras to one ONNX graph in raw units
 calibration  what scores and residuals of normal windows look like
+ensemble     the preset `quality`: members by the rule of `roster`, calibrated, in one bundle (`detector`)
+view         what a member sees of a window; `errors`: what its residual is boiled down to; `linear`: closed form
 bundle       the directory that training writes and serving reads
 serving      a bundle's graph under ONNX Runtime, the same bits whatever the batch
 ranking      AUC-ROC, AUC-PR, VUS-PR

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
@@ -51,6 +51,7 @@ class TrainSettings(BaseModel):
     """Section `train`: which autoencoder, and how it is trained. What is left empty the kind chooses.
 
     Attributes:
+        preset: `plain` (one autoencoder, whose error is the score) or `quality` (a detector of several members).
         kind: kind of autoencoder; the name of a module of `models`.
         code_size: numbers in the code.
         layers: layers of the encoder, mirrored by the decoder; empty = as many as `nodes` has.
@@ -71,6 +72,7 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    preset: Literal["plain", "quality"] = "plain"
     kind: str = "lstm"
     code_size: int | None = Field(default=None, ge=1)
     layers: int | None = Field(default=None, ge=1, le=64)
@@ -136,7 +138,7 @@ class TrainSettings(BaseModel):
             nodes = (nodes,) * (self.layers or len(chosen.nodes))
         elif self.layers is not None and len(nodes) != self.layers:
             nodes = (nodes + nodes[-1:] * self.layers)[: self.layers]
-        fields = self.model_dump(exclude={"kind", "options"}) | {
+        fields = self.model_dump(exclude={"preset", "kind", "options"}) | {
             "code_size": self.code_size or chosen.code_size,
             "layers": len(nodes),
             "nodes": nodes,
@@ -168,6 +170,10 @@ def train(
         TrainingError: if nothing can be trained from these cells with these settings.
         BundleError: if `out` cannot be written, or holds something else than a bundle.
     """
+    if settings.preset == "quality":
+        from models.ensemble import Trainer
+
+        return Trainer().train(cells, window, features, settings, out)
     names = tuple(features)
     bundles.refuse_other(out)
     check(cells, window, names)
@@ -238,7 +244,7 @@ def train(
             ),
             residuals=tables,
             training=summary,
-            versions=_versions(),
+            versions=versions(),
             files=bundles.describe(folder),
         )
         return bundles.publish(folder, out, manifest)
@@ -273,7 +279,7 @@ def _checkpoint(
     out: Path, cells: Cells, window: WindowShape, features: tuple[str, ...], kind: str, hyper: Hyperparameters
 ) -> Checkpoint:
     """Return the checkpoint of this training, a hidden file beside the bundle; its folder is there afterwards."""
-    rest = (window.model_dump_json(), *features, *_versions().values())
+    rest = (window.model_dump_json(), *features, *versions().values())
     bundles.make_room(out)
     return Checkpoint(out.absolute().parent / f".{out.name}.checkpoint.npz", fingerprint(cells, kind, hyper, rest))
 
@@ -323,7 +329,7 @@ def _spread(count: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that decide the result."""
     libraries = ("numpy", "keras", "tensorflow", "onnx", "tf2onnx", "onnxruntime")
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in libraries}

@@ -10,7 +10,8 @@
 * `liveness`: which streams are live, by `partition_time`
 * `window/`: records → windows of event time: clock, grid, ring
 * `score`: windows → scores and attribution, by a model of `models`
-* `threshold`: the line that each stream's scores are held against
+* `detector/`: several members and each stream's own past → one calibrated score, where a bundle asks for it; `unified`
+* `threshold/`: the line that each stream's scores are held against
 * `alert`: scores over the line → firing and resolved
 * `changes`: what the state's log must write
 * `state/`: what is known of the streams, as rows of a log; `keeper` restores it, and writes it with each commit

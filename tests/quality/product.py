@@ -6,6 +6,7 @@ measured. Every series is a partition of one recording, so that none of them can
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from models import serving
 from models.bundle import Bundle
+from models.ensemble import Trainer
 from models.training import TrainSettings, train
 from monitor import dataset
 from monitor.alert import Alert
@@ -124,6 +126,28 @@ def learn(
     names = features(parts[0].values.shape[1])
     found = dataset.read(Memory(prefixes), names, RecordSettings(), window)
     return trainer(found.cells, dataset.shape(window), names, settings, out)
+
+
+class Crew:
+    """Trains detectors of the preset `quality`, compiling each network once."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        """Train with these settings."""
+        self._settings, self._trainer = settings, Trainer()
+
+    def fleet(self, parts: Sequence[Series], window: WindowSettings, out: Path) -> Bundle:
+        """Train one bundle for all."""
+        return learn(parts, window, self._settings, out, self._trainer.train)
+
+    def own(self, parts: Sequence[Series], window: WindowSettings, out: Path, fleet: Bundle) -> Bundle:
+        """Train a bundle for one stream beside the fleet's coarse member."""
+        (coarse,) = (member for member in fleet.manifest.members if member.name == "coarse")
+        ready = fleet.content(coarse.onnx), coarse.parameters
+
+        trainer = functools.partial(
+            self._trainer.train, beside=lambda recruit: ready if recruit.name == "coarse" else None
+        )
+        return learn(parts, window, self._settings, out, trainer)
 
 
 def watch(bundle: Bundle, parts: Sequence[Series], overrides: Sequence[str] = ()) -> list[Found]:

@@ -49,7 +49,7 @@ def detector(scale: str, stride: int = 1) -> Detector:
     features = 1 if scale == "stream" else 2
     forms: Sequence[Form] = ("distance", "last_rows") if features == 1 else ("summary", "mean_square")
     settings = Settings(
-        scale=scale,  # type: ignore[arg-type]
+        scale=scale,
         level_rows=100,
         short=4,
         warmup=20,

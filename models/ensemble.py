@@ -1,0 +1,348 @@
+"""Training a detector: members by the roster's rule, their voices calibrated, all of it in one bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models import bundle as bundles
+from models import calibration, errors, export, linear, roster, scaling
+from models.base import Hyperparameters, Shape, find
+from models.cells import Cells, TrainingError, check, scorable
+from models.detector import ARRAYS, Detector, Part, Voice
+from models.feeding import Feed
+from models.fitting import Fitter, Outcome
+from models.roster import Recruit, Roster
+from models.scaling import Scaling
+from models.serving import Graph
+from models.split import split
+from models.training import TrainSettings, versions
+from models.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from models.bundle import Bundle, WindowShape
+
+MOST_WINDOWS = 40_000
+"""Windows that members are trained and calibrated on at most, evenly spread."""
+
+LEAST_WINDOWS = 40
+"""Fewer tell nothing of the spread of an error."""
+
+HELD_OUT = 0.3
+"""Share of each stream's windows, the newest, that a linear member is calibrated on, fitted to the others."""
+
+CLIP = {"stream": 20.0, "standard": 10.0, "raw": np.inf}
+_LEAST_WARMUP = 150
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Training windows as members see them.
+
+    Attributes:
+        windows: `(n, L, F)` float32, scaled, no NaN.
+        stream: `(n,)` int32.
+        late: `(n,)` bool, the newest of each stream.
+        scale: `(n, 1, F)`, how many raw units a scaled one is.
+    """
+
+    windows: NDArray[np.float32]
+    stream: NDArray[np.int32]
+    late: NDArray[np.bool_]
+    scale: NDArray[np.float32]
+
+
+class Trainer:
+    """Trains detectors, one after the other; networks are compiled once."""
+
+    def __init__(self, chosen: Roster | None = None) -> None:
+        """Set up; the roster's rule chooses members unless some are given."""
+        self._chosen = chosen
+        self._outcomes: list[tuple[Outcome, int, int]] = []
+        self._fitters: dict[tuple[str, Shape, str], Fitter] = {}
+
+    def train(
+        self,
+        cells: Cells,
+        window: WindowShape,
+        features: Sequence[str],
+        settings: TrainSettings,
+        out: Path,
+        beside: Callable[[Recruit], tuple[bytes, int] | None] = lambda _: None,
+    ) -> Bundle:
+        """Train a detector, and write its bundle to `out`.
+
+        Args:
+            cells: rows and windows of the recording, raw units.
+            window: how the windows were cut.
+            features: names of the columns.
+            settings: kind and settings of the members that are networks.
+            out: directory of the bundle.
+            beside: a graph that is there already for a member (a fleet's), with its number of parameters.
+
+        Raises:
+            TrainingError: if nothing can be trained from these cells.
+            BundleError: if `out` cannot be written.
+        """
+        names = tuple(features)
+        bundles.refuse_other(out)
+        check(cells, window, names)
+        streams = len(np.unique(cells.stream[cells.starts]))
+        team = (self._chosen or roster.choose(cells.values[~cells.label], streams)).within(window.length)
+        spread = scaling.measure(
+            cells.values, cells.covered(np.arange(len(cells.starts)), window.length) & ~cells.label
+        )
+        scale = scaling.fit(spread, "standard" if team.scale == "standard" else "none")
+        sample = _sample(cells, window, team.scale, scale)
+        self._outcomes.clear()
+        with bundles.workspace(out) as folder:
+            parts: list[Part] = []
+            voices: list[Voice] = []
+            arrays: dict[str, NDArray[np.float64]] = {}
+            members: list[bundles.Member] = []
+            shown: tuple[View, NDArray[np.float32]] | None = None
+            for recruit in team.members:
+                onnx = None if recruit.kind == "gaussian" else f"{recruit.name}.onnx"
+                kind = settings.kind if recruit.kind == "network" else recruit.kind
+                parts.append(Part(name=recruit.name, kind=kind, onnx=onnx, view=recruit.view))
+                left = sample.windows[:0]
+                if recruit.kind == "gaussian":
+                    left = recruit.view.apply(sample.windows)
+                elif recruit.kind == "linear":
+                    content, left, member = _linear(recruit, sample, settings)
+                else:
+                    content, left, member = self._network(recruit, sample, settings, beside(recruit))
+                if onnx is not None:
+                    (folder / onnx).write_bytes(content)
+                    members.append(member)
+                if shown is None and onnx is not None and recruit.view.step == 1:
+                    shown = recruit.view, left
+                judged = sample.late if recruit.kind == "linear" else np.ones(len(left), np.bool_)
+                voices += [_voice(recruit, form, left, sample, judged, arrays) for form in recruit.forms]
+            np.savez_compressed(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
+            owner, ends = cells.stream[cells.starts], cells.time[cells.starts + window.length - 1]
+            per_stream, per_day = calibration.rates(owner, ends, ends - cells.time[cells.starts])
+            made = Detector(
+                scale=team.scale,
+                level_rows=max(1, round(per_stream) + window.length - 1),
+                short=team.short,
+                warmup=min(_LEAST_WARMUP, round(per_stream)) if team.scale == "stream" else 0,
+                weight=50.0 if team.scale == "stream" else float(min(len(sample.windows), 2000)),
+                fuse="mean",
+                profile=team.profile,
+                extreme=team.extreme,
+                windows_per_day=per_day,
+                parts=tuple(parts),
+                voices=tuple(voices),
+            )
+            manifest = bundles.Manifest(
+                members=tuple(members),
+                detector=made,
+                window=window,
+                features=names,
+                scaling=scale,
+                calibration=calibration.calibrate(
+                    np.exp(np.array([voice.q50 for voice in voices])).astype(np.float32),
+                    1.0,
+                    len(np.unique(owner)),
+                    per_stream,
+                    per_day,
+                ),
+                residuals=_residuals(names, sample, shown),
+                training=_summary(self._outcomes, len(sample.windows), len(cells.starts)),
+                versions=versions(),
+                files=bundles.describe(folder),
+            )
+            return bundles.publish(folder, out, manifest)
+
+    def _network(
+        self, recruit: Recruit, sample: Sample, settings: TrainSettings, ready: tuple[bytes, int] | None
+    ) -> tuple[bytes, NDArray[np.float32], bundles.Member]:
+        """Train a network on views, or take one that is there; return its graph, residuals and entry."""
+        views = recruit.view.apply(sample.windows)
+        count, rows, features = views.shape
+        shape = Shape(rows, features)
+        open_ = {name: value for name, value in recruit.defaults.items() if name not in settings.model_fields_set}
+        hyper = settings.model_copy(update=open_).resolve(shape)
+        plain = scaling.fit(scaling.measure(views.reshape(-1, features), np.ones(count * rows, np.bool_)), "none")
+        if ready is None:
+            fitter = self._fitter(settings, shape, hyper)
+            cells = Cells(
+                views.reshape(-1, features),
+                np.repeat(sample.stream, rows),
+                np.zeros(count * rows, np.int64),
+                np.arange(count, dtype=np.int64) * rows,
+                np.zeros(count * rows, np.bool_),
+            )
+            parts = split(cells, bundles.WindowShape(length=rows), 0.1, 0.01, hyper.seed)
+            feeds = [
+                Feed(cells, part, rows, plain, batch)
+                for part, batch in (
+                    (np.concatenate([parts.training, parts.calibration]), hyper.batch_size),
+                    (parts.validation, max(256, hyper.batch_size)),
+                )
+            ]
+            outcome = fitter.fit(feeds[0], feeds[1], seed=hyper.seed)
+            self._outcomes.append((outcome, len(feeds[0].windows), len(feeds[1].windows)))
+            core = export.core(find(settings.kind), fitter.networks, shape, hyper)
+            ready = export.convert(core, shape, plain), fitter.networks.autoencoder.count_params()
+        graph = Graph(ready[0], rows, features, views[:37])
+        left = views - graph.score(views).reconstruction
+        member = bundles.Member(
+            name=recruit.name,
+            kind=settings.kind,
+            onnx=f"{recruit.name}.onnx",
+            hyperparameters=hyper,
+            parameters=ready[1],
+        )
+        return ready[0], left, member
+
+    def _fitter(self, settings: TrainSettings, shape: Shape, hyper: Hyperparameters) -> Fitter:
+        key = (settings.kind, shape, hyper.model_dump_json(exclude={"seed"}))
+        if key not in self._fitters:
+            self._fitters[key] = Fitter(find(settings.kind), shape, hyper)
+        return self._fitters[key]
+
+
+def _sample(cells: Cells, window: WindowShape, scale: roster.Scale, standard: Scaling) -> Sample:
+    """Return the windows without labelled rows, scaled as the detector will scale them."""
+    length = window.length
+    usable = np.flatnonzero(~cells.touched(cells.label, length) & scorable(cells, window, cells.values.shape[1]))
+    if len(usable) < LEAST_WINDOWS:
+        message = (
+            f"{len(usable)} usable windows of {length} rows are too few for the preset quality, {LEAST_WINDOWS} are"
+            " needed (labelled ones and those above window.max_missing do not count)"
+        )
+        raise TrainingError(message)
+    usable = usable[np.unique(np.linspace(0, len(usable) - 1, min(len(usable), MOST_WINDOWS)).round().astype(np.int64))]
+    owner = cells.stream[cells.starts[usable]]
+    windows = cells.gather(usable, length)
+    units = np.broadcast_to(np.asarray(standard.scale, np.float32), (len(windows), 1, windows.shape[2])).copy()
+    if scale == "stream":
+        for stream in np.unique(owner):
+            own = cells.values[(cells.stream == stream) & ~cells.label].astype(np.float64)
+            mean, deviation = np.nanmean(own, axis=0), np.nanstd(own, axis=0)
+            rows = owner == stream
+            windows[rows] = (windows[rows] - mean) / (deviation + 1e-9)
+            units[rows] = deviation + 1e-9
+        windows = np.where(np.isnan(windows), 0.0, windows)
+    else:
+        windows = standard.apply(windows)
+        windows = np.where(np.isnan(windows), standard.missing(), windows)
+    _, first, count = np.unique(owner, return_index=True, return_counts=True)
+    place = np.arange(len(owner)) - np.repeat(first, count)
+    late = place >= (1 - HELD_OUT) * np.repeat(count, count)
+    return Sample(np.clip(windows, -CLIP[scale], CLIP[scale]).astype(np.float32), owner, late, units)
+
+
+def _linear(
+    recruit: Recruit, sample: Sample, settings: TrainSettings
+) -> tuple[bytes, NDArray[np.float32], bundles.Member]:
+    """Fit a linear member; its residuals are those of a fit to the older windows, which the newer ones did not see."""
+    views = recruit.view.apply(sample.windows)
+    model = linear.fit(views, recruit.variance)
+    early = linear.fit(views[~sample.late], recruit.variance)
+    left = early.residual(views).astype(np.float32)
+    shape = Shape(*views.shape[1:])
+    fields = settings.resolve(shape).model_dump() | {
+        "code_size": len(model.axes),
+        "layers": 1,
+        "nodes": (len(model.axes),),
+        "activation": "linear",
+        "options": {"variance": recruit.variance},
+    }
+    member = bundles.Member(
+        name=recruit.name,
+        kind="linear",
+        onnx=f"{recruit.name}.onnx",
+        hyperparameters=Hyperparameters.model_validate(fields),
+        parameters=model.axes.size + model.mean.size,
+    )
+    return linear.graph(model, *views.shape[1:]), left, member
+
+
+def _voice(
+    recruit: Recruit,
+    form: errors.Form,
+    left: NDArray[np.float32],
+    sample: Sample,
+    judged: NDArray[np.bool_],
+    arrays: dict[str, NDArray[np.float64]],
+) -> Voice:
+    """Return a voice with its log errors' quantiles, mean and variance."""
+    name = f"{recruit.name}-{form}"
+    if form == "distance":
+        flat = left.reshape(len(left), -1).astype(np.float64)
+        arrays[f"{name}.mean"] = flat.mean(axis=0)
+        arrays[f"{name}.covariance"] = np.cov(flat.T, bias=True)
+        logs = np.concatenate([_distances(flat[sample.stream == stream]) for stream in np.unique(sample.stream)])
+    elif form == "summary":
+        vectors = errors.summary(left)
+        arrays[f"{name}.mean"], arrays[f"{name}.factor"] = errors.whitening(vectors)
+        logs = errors.log_distance(vectors[judged], arrays[f"{name}.mean"], arrays[f"{name}.factor"])
+    else:
+        logs = errors.log_square(left[judged], errors.LAST if form == "last_rows" else None)
+    q50, qt = np.quantile(logs, [0.5, 0.99]).tolist()
+    return Voice(
+        name=name,
+        part=recruit.name,
+        form=form,
+        q50=q50,
+        qt=max(qt, q50 + 0.05),
+        mean=float(logs.mean()),
+        variance=float(logs.var()),
+    )
+
+
+def _distances(flat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log distances of one stream's vectors `(n, D)` under their own covariance."""
+    centred = flat - flat.mean(axis=0)
+    covariance = centred.T @ centred / len(flat)
+    size = flat.shape[1]
+    largest = float(np.linalg.eigvalsh(covariance)[-1])
+    covariance += (1e-6 * max(1e-3, np.trace(covariance) / size) + 1e-4 * largest) * np.eye(size)
+    squares: NDArray[np.float64] = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(covariance), centred)
+    logs: NDArray[np.float64] = np.log(squares + 1e-9)
+    return logs
+
+
+def _residuals(
+    names: tuple[str, ...], sample: Sample, shown: tuple[View, NDArray[np.float32]] | None
+) -> tuple[calibration.Residual, ...]:
+    """Return the tables of the member that is shown in alerts; without one, those of the usual level, 0 when scaled."""
+    actual, expected = sample.windows, np.zeros_like(sample.windows)
+    if shown is not None:
+        view, left = shown
+        actual = sample.windows[:, sample.windows.shape[1] - view.rows :]
+        expected = view.restore(sample.windows, view.apply(sample.windows) - left)
+    return calibration.residuals(names, actual * sample.scale, expected * sample.scale)
+
+
+def _summary(outcomes: Sequence[tuple[Outcome, int, int]], used: int, windows: int) -> bundles.Training:
+    """Return how the training went: the first network's, where there is one; times and warnings of all of them."""
+    doubts = [
+        "a network is no better than the training mean on the validation windows"
+        for outcome, _, _ in outcomes
+        if outcome.best.validation_loss >= outcome.baseline
+    ]
+    first = outcomes[0] if outcomes else None
+    return bundles.Training(
+        epochs=0 if first is None else len(first[0].history),
+        best_epoch=0 if first is None else first[0].best.epoch,
+        loss=0.0 if first is None else first[0].best.loss,
+        validation_loss=0.0 if first is None else first[0].best.validation_loss,
+        baseline_loss=0.0 if first is None else first[0].baseline,
+        seconds=round(sum(outcome.seconds for outcome, _, _ in outcomes), 3),
+        training_windows=used if first is None else first[1],
+        validation_windows=0 if first is None else first[2],
+        calibration_windows=used,
+        left_out_windows=windows - used,
+        warnings=tuple(doubts),
+    )

@@ -1,0 +1,130 @@
+"""Training a detector: which members, which calibration, and a bundle that serves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import bundle as bundles
+from models import roster, serving
+from models.bundle import Bundle, WindowShape
+from models.cells import Cells, TrainingError
+from models.ensemble import Trainer
+from models.roster import Recruit, Roster
+from models.training import TrainSettings
+from models.view import View
+
+LENGTH = 64
+
+
+def cells(streams: int, features: int, scale: float = 1.0, rows: int = 300) -> Cells:
+    """Return waves with noise, each stream at its own level."""
+    random = np.random.default_rng(0)
+    time = np.arange(rows)
+    values = [
+        scale * (np.sin(time[:, None] / (5 + np.arange(features)) + stream) + random.normal(0, 0.1, (rows, features)))
+        for stream in range(streams)
+    ]
+    starts = np.arange(streams)[:, None] * rows + np.arange(rows - LENGTH + 1)
+    return Cells(
+        np.concatenate(values).astype(np.float32),
+        np.repeat(np.arange(streams), rows).astype(np.int32),
+        np.tile(time.astype(np.int64) * 60_000, streams),
+        starts.ravel().astype(np.int64),
+        np.zeros(streams * rows, np.bool_),
+    )
+
+
+def without_networks(team: Roster) -> Roster:
+    """Return a roster with a linear member in the place of each network."""
+    members = tuple(replace(m, kind="linear") if m.kind == "network" else m for m in team.members)
+    return replace(team, members=members)
+
+
+def trained(team: Roster, found: Cells, out: Path) -> Bundle:
+    """Train."""
+    names = tuple(f"f{number}" for number in range(found.values.shape[1]))
+    return Trainer(without_networks(team)).train(found, WindowShape(length=LENGTH), names, TrainSettings(), out)
+
+
+def test_the_rule_looks_at_the_training_rows() -> None:
+    """If it failed, the members would not be those that the documentation says."""
+    assert roster.choose(cells(1, 1).values, 1) is roster.SINGLE
+    assert roster.choose(cells(3, 1).values, 3) is roster.FLEET
+    assert roster.choose(cells(1, 3).values, 1) is roster.TELEMETRY
+    assert roster.choose(cells(1, 3, scale=50).values, 1) is roster.PROCESS
+
+
+def test_short_windows_get_the_members_that_fit() -> None:
+    """If it failed, a member would look beyond its window."""
+    assert {member.name for member in roster.TELEMETRY.within(40).members} == {"level", "joint", "centred"}
+    with pytest.raises(ValueError, match="needs 16 rows at least"):
+        roster.FLEET.within(12)
+
+
+@pytest.mark.parametrize(
+    ("team", "found"),
+    [
+        (roster.SINGLE, cells(1, 1)),
+        (roster.FLEET, cells(3, 1)),
+        (roster.TELEMETRY, cells(1, 3)),
+        (roster.PROCESS, cells(2, 3, scale=50)),
+    ],
+    ids=["single", "fleet", "telemetry", "process"],
+)
+def test_a_detector_is_read_back_as_it_was_written(team: Roster, found: Cells, tmp_path: Path) -> None:
+    """If it failed, what is served would not be what was trained."""
+    made = trained(team, found, tmp_path / "bundle")
+    read = bundles.read(tmp_path / "bundle")
+    assert read.manifest == made.manifest
+    detector = read.manifest.detector
+    assert detector is not None
+    assert [part.name for part in detector.parts] == [member.name for member in team.members]
+    model = serving.Model(read)
+    assert set(model.members) == {part.name for part in detector.parts if part.onnx}
+    for voice in detector.voices:
+        assert voice.q50 < voice.qt
+        if voice.form == "summary":
+            assert model.arrays[f"{voice.name}.factor"].shape == (2 * found.values.shape[1],) * 2
+
+
+def test_a_member_that_is_there_already_is_taken_as_it_is(tmp_path: Path) -> None:
+    """If it failed, a stream's own bundle would not have the fleet's member beside its own."""
+    team = Roster(
+        "stream",
+        8,
+        profile=True,
+        extreme=True,
+        members=(Recruit("coarse", "network", View(rows=16, step=4), ("distance",)),),
+    )
+    fleet = trained(team, cells(3, 1), tmp_path / "fleet")
+    ready = fleet.content("coarse.onnx"), 12
+    own = Trainer(team).train(
+        cells(1, 1), WindowShape(length=LENGTH), ("f0",), TrainSettings(), tmp_path / "own", lambda _: ready
+    )
+    assert own.content("coarse.onnx") == ready[0]
+    assert own.manifest.members[0].parameters == 12
+
+
+@pytest.mark.parametrize(
+    "team", [roster.FLEET, roster.TELEMETRY, roster.PROCESS], ids=["fleet", "telemetry", "process"]
+)
+def test_labelled_rows_teach_nothing(team: Roster, tmp_path: Path) -> None:
+    """If it failed, an incident in the recording would count as normal."""
+    made = []
+    for size in (1, 9):
+        found = cells(1, 1 if team.profile else 3)
+        found.values[100:120] += size
+        found.label[100:120] = True
+        made.append(trained(team, found, tmp_path / str(size)).manifest)
+    assert made[0].detector == made[1].detector
+    assert made[0].scaling == made[1].scaling
+
+
+def test_too_few_windows_are_refused(tmp_path: Path) -> None:
+    """If it failed, a detector would be calibrated on next to nothing."""
+    with pytest.raises(TrainingError, match="20 usable windows of 64 rows are too few"):
+        trained(roster.FLEET, cells(1, 1, rows=83), tmp_path / "bundle")
