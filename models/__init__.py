@@ -20,8 +20,12 @@ checkpoint   what a killed training goes on from
 training     split, fit, export, calibrate, check: from cells to a bundle
 export       Keras to one ONNX graph in raw units
 calibration  what scores and residuals of normal windows look like
-ensemble     the preset `quality`: members by the rule of `roster`, calibrated, in one bundle (`detector`)
-view         what a member sees of a window; `errors`: what its residual is boiled down to; `linear`: closed form
+view         what a member of a detector sees of a window
+errors       what a member's residual is boiled down to: one number or one vector a window
+linear       principal components in closed form, as a member
+roster       which members a detector gets: a rule that looks at the training rows alone
+detector     what a bundle says of its detector
+ensemble     the preset `quality`: members, their calibration, one bundle
 bundle       the directory that training writes and serving reads
 serving      a bundle's graph under ONNX Runtime, the same bits whatever the batch
 ranking      AUC-ROC, AUC-PR, VUS-PR
