@@ -125,7 +125,7 @@ class Trainer:
                 if shown is None and onnx is not None and recruit.view.step == 1:
                     shown = recruit.view, left
                 judged = sample.late if recruit.kind == "linear" else np.ones(len(left), np.bool_)
-                voices += [_voice(recruit, form, left, sample, judged, arrays) for form in recruit.forms]
+                voices += [_voice(recruit, form, left, sample, judged, arrays, team.short) for form in recruit.forms]
             np.savez_compressed(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
             owner, ends = cells.stream[cells.starts], cells.time[cells.starts + window.length - 1]
             per_stream, per_day = calibration.rates(owner, ends, ends - cells.time[cells.starts])
@@ -275,8 +275,9 @@ def _voice(
     sample: Sample,
     judged: NDArray[np.bool_],
     arrays: dict[str, NDArray[np.float64]],
+    short: int,
 ) -> Voice:
-    """Return a voice with its log errors' quantiles, mean and variance."""
+    """Return a voice: quantiles of the means of `short` log errors, and mean and variance of single ones."""
     name = f"{recruit.name}-{form}"
     if form == "distance":
         flat = left.reshape(len(left), -1).astype(np.float64)
@@ -289,7 +290,7 @@ def _voice(
         logs = errors.log_distance(vectors[judged], arrays[f"{name}.mean"], arrays[f"{name}.factor"])
     else:
         logs = errors.log_square(left[judged], errors.LAST if form == "last_rows" else None)
-    q50, qt = np.quantile(logs, [0.5, 0.99]).tolist()
+    q50, qt = np.quantile(_averaged(logs, sample.stream[judged], short), [0.5, 0.99]).tolist()
     return Voice(
         name=name,
         part=recruit.name,
@@ -299,6 +300,15 @@ def _voice(
         mean=float(logs.mean()),
         variance=float(logs.var()),
     )
+
+
+def _averaged(logs: NDArray[np.float64], stream: NDArray[np.int32], short: int) -> NDArray[np.float64]:
+    """Return the means of `short` log errors in a row of each stream; single ones of streams that have fewer."""
+    means = [logs[:0]]
+    for number in np.unique(stream):
+        own = logs[stream == number]
+        means.append(np.convolve(own, np.full(short, 1 / short), "valid") if len(own) >= short else own)
+    return np.concatenate(means)
 
 
 def _distances(flat: NDArray[np.float64]) -> NDArray[np.float64]:
