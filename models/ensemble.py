@@ -283,7 +283,8 @@ def _voice(
         flat = left.reshape(len(left), -1).astype(np.float64)
         arrays[f"{name}.mean"] = flat.mean(axis=0)
         arrays[f"{name}.covariance"] = np.cov(flat.T, bias=True)
-        logs = np.concatenate([_distances(flat[sample.stream == stream]) for stream in np.unique(sample.stream)])
+        seen, owner = flat[judged], sample.stream[judged]
+        logs = np.concatenate([_distances(seen[owner == stream]) for stream in np.unique(owner)])
     elif form == "summary":
         vectors = errors.summary(left)
         arrays[f"{name}.mean"], arrays[f"{name}.factor"] = errors.whitening(vectors)
