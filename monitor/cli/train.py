@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import click
 
 from models import bundle as bundles
-from models.bundle import Bundle
-from models.training import TrainingError, train
+from models import search
+from models.base import Shape, find
+from models.bundle import WindowShape
+from models.comparison import rank
+from models.training import TrainingError, TrainSettings, train
 from monitor import dataset, sources
-from monitor.cli import _quiet
+from monitor.cli import _kinds, _lines, _quiet
 from monitor.cli._options import config_option, json_option, set_option
 from monitor.cli._progress import Steps
-from monitor.config import ConfigError, load
+from monitor.config import Config, ConfigError, load
 from monitor.dataset import Dataset, shape
+from monitor.duration import Duration
 from monitor.window.settings import NEEDS_GRID
 
 _NEEDED = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib")
@@ -25,19 +30,28 @@ _NEEDED = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib")
 
 @click.command(name="train")
 @click.argument("recordings", nargs=-1, required=True, metavar="RECORDING…")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory of the bundle.")
-@click.option("--kind", help="Kind of autoencoder (train.kind).")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Directory of the bundle; with several kinds, of a bundle for each.",
+)
+@click.option("--kind", metavar="A,B,…", help="Kind of autoencoder (train.kind), or several to compare.")
+@click.option("--search", "trials", metavar="N", type=click.IntRange(1), help="Search hyper-parameters, N trials.")
+@click.option("--budget", metavar="DURATION", default="10m", show_default=True, help="Time for each kind's search.")
 @click.option("--features", metavar="A,B,…", help="Columns, in order; left out: what the first records have.")
 @click.option("--labels", type=click.Path(), metavar="FILE", help="CSV stream,start,end of what is anomalous.")
 @config_option()
 @set_option
 @json_option
-def command(
+def command(  # noqa: PLR0913, PLR0917 - click hands over one argument for each option
     recordings: tuple[str, ...],
     out: Path,
     kind: str | None,
     features: str | None,
     labels: str | None,
+    trials: int | None,
+    budget: str,
     config_path: Path | None,
     overrides: tuple[str, ...],
     *,
@@ -46,35 +60,130 @@ def command(
     """Fit an autoencoder to recordings, calibrate it, and write a bundle.
 
     A recording is a file (JSON Lines, also as kcat -J writes them, CSV, Parquet; .gz, .zst) or
-    kafka://TOPIC?from=…&to=…. Windows that a label touches are left out.
+    kafka://TOPIC?from=…&to=…. Windows that a label touches are left out. Several kinds are trained one after the other,
+    each into OUT/KIND, and compared in a table; with labels, also by how well they find what is labelled. A training
+    that was killed goes on where it was when the same command is given again.
     """
-    config = load(config_path, overrides if kind is None else (*overrides, f"train.kind={kind}"))
-    if config.record.layout == "long" and config.window.interval is None:
-        message = "record.layout long needs window.interval: one record a sensor is joined on the time grid"
-        raise ConfigError(message)
-    if config.window.gaps_without_grid:
-        message = f"window.max_gap: found {config.window.max_gap}: it {NEEDS_GRID}"
-        raise ConfigError(message)
+    kinds = () if kind is None else _kinds.names(kind)
+    chosen = _configurations(config_path, overrides, kinds)
+    config = chosen[0]
     _quiet.configure(config)
     # What would fail after a long reading fails now.
     require_training()
-    bundles.refuse_other(out)
+    plan = _plan(trials, budget)
+    if config.train.preset == "quality" and (plan or len(kinds) > 1):
+        message = "train.preset quality chooses its members itself: leave --search out, and name one kind or none"
+        raise TrainingError(message)
+    outs = _places(out, kinds)
     ranges = None if labels is None else dataset.read_ranges(labels, config.record)
     settings = sources.for_recording(recordings, config.source)
-    names = settings.peek(config.record) if features is None else _names(features)
-    if not names:
+    columns = settings.peek(config.record) if features is None else _names(features)
+    if not columns:
         message = f"{recordings[0]}: no features in its first records: name them with --features"
         raise TrainingError(message)
+    for one in chosen:
+        _check(one.train, Shape(config.window.length, len(columns)))
+    rows, warnings, bundle = [], list[str](), None
     with Steps() as steps:
         steps.step("reading")
-        source = settings.build(config.record, names)
-        found = dataset.read(source, names, config.record, config.window, ranges, steps.records)
-        steps.step("training")
-        bundle = train(found.cells, shape(config.window), names, config.train, out, steps.epoch)
-    _tell(found)
-    _summarize(bundle)
-    if as_json:
-        click.echo(json.dumps(_report(bundle, found)))
+        source = settings.build(config.record, columns)
+        found = dataset.read(source, columns, config.record, config.window, ranges, steps.records)
+        window, labelled = shape(config.window), bool(found.cells.label.any())
+        for place, one in zip(outs, chosen, strict=True):
+            final = one.train if plan is None else _search(steps, found, window, columns, one.train, plan)
+            steps.step(f"training {final.kind}")
+            bundle = train(found.cells, window, columns, final, place, steps.epoch)
+            if len(outs) > 1:
+                rows.append(_kinds.row(bundle, rank(bundle, found.cells) if labelled else None))
+                warnings += [f"{place.name}: {warning}" for warning in bundle.manifest.training.warnings]
+    _lines.tell(found)
+    if len(outs) > 1:
+        for warning in warnings:
+            _lines.say("warning", warning)
+        _lines.say("bundles", f"{out}: {', '.join(place.name for place in outs)}")
+        click.echo(json.dumps({"kinds": rows, **_lines.reading(found)}) if as_json else _kinds.table(rows))
+    elif bundle is not None:
+        _lines.summarize(bundle)
+        if as_json:
+            click.echo(json.dumps(_lines.report(bundle, found)))
+
+
+def _configurations(path: Path | None, overrides: tuple[str, ...], kinds: Sequence[str]) -> list[Config]:
+    """Return the configuration for each kind, or the one that is given; they differ in the kind alone.
+
+    Raises:
+        ConfigError: if the sections contradict each other.
+    """
+    found = [load(path, (*overrides, f"train.kind={name}")) for name in kinds] or [load(path, overrides)]
+    if found[0].record.layout == "long" and found[0].window.interval is None:
+        message = "record.layout long needs window.interval: one record a sensor is joined on the time grid"
+        raise ConfigError(message)
+    if found[0].window.gaps_without_grid:
+        message = f"window.max_gap: found {found[0].window.max_gap}: it {NEEDS_GRID}"
+        raise ConfigError(message)
+    return found
+
+
+def _places(out: Path, kinds: Sequence[str]) -> list[Path]:
+    """Return where each kind's bundle goes; there is nothing else, and no bundle where their folder is to be.
+
+    Raises:
+        BundleError: if something is in the way.
+    """
+    places = [out / name for name in kinds] if len(kinds) > 1 else [out]
+    for place in places:
+        bundles.refuse_other(place)
+    if len(kinds) > 1 and (out / bundles.MANIFEST).exists():
+        message = f"{out} is a bundle, and cannot hold those of several kinds: name another directory, or remove it"
+        raise bundles.BundleError(message)
+    return places
+
+
+def _check(settings: TrainSettings, window: Shape) -> None:
+    """Refuse what the kind cannot be with these settings and windows.
+
+    Raises:
+        TrainingError: with what to change.
+    """
+    try:
+        find(settings.kind).check(window, settings.resolve(window))
+    except ValueError as error:
+        raise TrainingError(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How long to search: at most so many trials, and seconds."""
+
+    trials: int
+    seconds: float
+
+
+def _plan(trials: int | None, budget: str) -> _Plan | None:
+    """Return the plan that the options name, None without a search."""
+    if trials is None:
+        return None
+    search.require()
+    try:
+        return _Plan(trials, Duration(budget).seconds)
+    except ValueError as error:
+        message = f"--budget {error}"
+        raise click.UsageError(message) from None
+
+
+def _search(
+    steps: Steps, found: Dataset, window: WindowShape, features: Sequence[str], settings: TrainSettings, plan: _Plan
+) -> TrainSettings:
+    """Search around the settings of one kind, say what was found, and return it."""
+    steps.step(f"searching {settings.kind}")
+    made = search.search(found.cells, window, features, settings, plan.trials, plan.seconds, steps.trial)
+    goal = "average precision" if made.labelled else "validation error"
+    _lines.say(
+        "search",
+        f"{settings.kind}: {goal} {made.best.value:.4g} in trial {made.best.number} of {len(made.trials)}"
+        f" (as set: {made.trials[0].value:.4g}): {json.dumps(made.best.chosen)}",
+    )
+    return made.settings
 
 
 def require_training(*more: str) -> None:
@@ -96,73 +205,3 @@ def _names(text: str) -> tuple[str, ...]:
         message = f"--features {text}: write different names with commas between them"
         raise click.UsageError(message)
     return names
-
-
-def _tell(found: Dataset) -> None:
-    """Say on standard error what became of the records."""
-    classes = ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in found.classes.items() if number)
-    pending = f", {found.pending:,} still waiting at the end" if found.pending else ""
-    _say("records", f"{found.records:,} of {_streams(len(found.streams))}: {classes or 'none used'}{pending}")
-    for reason, number in sorted(found.reasons.items()):
-        _say("unusable", f"{number:,} {reason}; the first: {found.examples[reason]}")
-    if found.unknown:
-        _say("unknown", f"{found.unknown:,} values of features that are not trained")
-    if found.filled:
-        _say("filled", f"{found.filled:,} windows are left out: too many of their cells were filled")
-    if found.strangers:
-        some = ", ".join(found.strangers[:5]) + (", …" if len(found.strangers) > 5 else "")  # noqa: PLR2004 - a line's worth
-        _say("labels", f"{len(found.strangers)} labelled streams are not in the recording: {some}")
-
-
-def _summarize(bundle: Bundle) -> None:
-    """Say on standard error how the training went."""
-    manifest = bundle.manifest
-    training, calibration = manifest.training, manifest.calibration
-    quantiles = dict(calibration.quantiles)
-    _say(
-        "windows",
-        f"{training.training_windows:,} trained on, {training.validation_windows:,} for validation,"
-        f" {training.calibration_windows:,} for calibration, {training.left_out_windows:,} left out",
-    )
-    _say("epochs", f"{training.epochs}, the best of them number {training.best_epoch}; {training.seconds:.0f} s")
-    _say(
-        "loss",
-        f"{training.validation_loss:.4g} on validation windows; the training mean has {training.baseline_loss:.4g}",
-    )
-    _say(
-        "scores",
-        f"{quantiles[0.5]:.3g} in the middle, {quantiles[0.99]:.3g} at the 0.99 quantile of {calibration.count:,}"
-        f" normal windows of {_streams(calibration.streams)}",
-    )
-    for warning in training.warnings:
-        _say("warning", warning)
-    member = manifest.members[0]
-    _say("bundle", f"{bundle.path}: {member.kind}, {member.parameters:,} parameters, {', '.join(manifest.features)}")
-
-
-def _streams(number: int) -> str:
-    return "1 stream" if number == 1 else f"{number:,} streams"
-
-
-def _say(name: str, text: str) -> None:
-    click.echo(f"{name:<9} {text}", err=True)
-
-
-def _report(bundle: Bundle, found: Dataset) -> dict[str, Any]:
-    """Return what a program wants to know."""
-    manifest = bundle.manifest
-    return {
-        "bundle": str(bundle.path),
-        "sha256": bundle.sha256,
-        "kind": manifest.members[0].kind,
-        "features": list(manifest.features),
-        "window": manifest.window.model_dump(mode="json"),
-        "streams": len(found.streams),
-        "records": found.records,
-        "classes": dict(found.classes),
-        "pending": found.pending,
-        "dead_letters": dict(found.reasons),
-        "filled_windows": found.filled,
-        "training": manifest.training.model_dump(mode="json"),
-        "calibration": manifest.calibration.model_dump(mode="json"),
-    }

@@ -76,6 +76,68 @@ def test_a_bundle_comes_out(run: Run, recording: Path, tmp_path: Path) -> None:
     assert "waves.csv/0 offset 200" in said
 
 
+def test_several_kinds_are_compared_in_a_table(run: Run, recording: Path, tmp_path: Path) -> None:
+    """Nobody would see that a linear model does as well as the network."""
+    out = tmp_path / "bundles"
+    status, text, said = run("train", recording, "--out", out, "--kind", "pca,dense", *WINDOW, *QUICK)
+    assert status == 0, said
+    lines = text.splitlines()
+    assert [line.split()[0] for line in lines] == ["kind", "pca", "dense"]
+    assert lines[0].split()[-2:] == ["AUC-PR", "VUS-PR"]
+    bundles = {kind: read(out / kind).manifest for kind in ("pca", "dense")}
+    for line in lines[1:]:
+        manifest = bundles[line.split()[0]]
+        assert f"{manifest.members[0].parameters:,}" in line
+        assert f"{manifest.training.validation_error:.4g}" in line
+        assert all(0 < float(figure) <= 1 for figure in line.split()[-2:])
+    steps = {json.loads(line)["step"] for line in said.splitlines() if line.startswith("{")}
+    assert steps == {"training pca", "training dense"}
+
+
+def test_without_labels_the_table_has_no_figures_that_need_them(run: Run, recording: Path, tmp_path: Path) -> None:
+    """A program would read a figure that means nothing, or NaN, which is no JSON."""
+    labels = tmp_path / "labels.csv"
+    labels.write_text("stream,start,end\n", encoding="utf-8")
+    arguments = ("--kind", "pca,sparse", "--labels", labels, *WINDOW, *QUICK, "--json")
+    status, text, _ = run("train", recording, "--out", tmp_path / "bundles", *arguments)
+    assert status == 0
+    rows = json.loads(text)["kinds"]
+    assert [row["kind"] for row in rows] == ["pca", "sparse"]
+    assert all("auc_pr" not in row for row in rows)
+    assert 0 <= rows[1]["figures"]["active_units"] <= 1
+    for row in rows:
+        assert read(Path(row["bundle"])).manifest.training.validation_error == row["validation_error"]
+
+
+def test_a_search_is_never_worse_than_the_settings(run: Run, recording: Path, tmp_path: Path) -> None:
+    """Half an hour of trials would end in a model that is worse than the one without them."""
+    out = tmp_path / "bundle"
+    arguments = ("--kind", "dense", "--search", "3", "--budget", "5m", *WINDOW, *QUICK)
+    status, _, said = run("train", recording, "--out", out, *arguments)
+    assert status == 0, said
+    trials = [
+        line for line in map(json.loads, filter(lambda line: line[0] == "{", said.splitlines())) if "chosen" in line
+    ]
+    assert [trial["number"] for trial in trials] == [1, 2, 3]
+    assert trials[0]["chosen"]["code_size"] == 2
+    done = [trial for trial in trials if trial["outcome"] == "done"]
+    best = max(done, key=lambda trial: trial["value"])
+    assert best["value"] >= trials[0]["value"]
+    hyper = read(out).manifest.members[0].hyperparameters
+    assert (hyper.code_size, list(hyper.nodes)) == (best["chosen"]["code_size"], best["chosen"]["nodes"])
+
+
+def test_a_search_without_optuna_says_what_to_install(
+    run: Run, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user would read a traceback, or wait for the reading first."""
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    status, _, said = run("train", recording, "--out", tmp_path / "bundle", "--search", "3")
+    assert (status, said.count("\n")) == (1, 1)
+    assert "optuna" in said
+    assert "pip install 'tidegauge[search]'" in said
+
+
 def test_options_decide(run: Run, recording: Path, tmp_path: Path) -> None:
     """Otherwise features, kind and labels could not be chosen on the command line."""
     labels = tmp_path / "labels.csv"
@@ -103,6 +165,9 @@ def test_options_decide(run: Run, recording: Path, tmp_path: Path) -> None:
         (("{recording}", "--features", "speed"), 1, "none of the features speed is a column"),
         (("{recording}", "--labels", "missing.csv"), 1, "missing.csv: cannot be read"),
         (("{recording}", "--out", "{folder}"), 78, "exists and is no bundle"),
+        (("{recording}", "--kind", "pca,gru"), 78, "train.kind: found 'gru'"),
+        (("{recording}", "--kind", "pca", "--set", "train.nodes=[8, 4]"), 1, "pca has no layers"),
+        (("{recording}", "--kind", "dense", "--set", "train.code_size=200"), 1, "train.code_size 200 is no smaller"),
         (("-", "--set", "window.length=8"), 1, "a pipe cannot be read twice"),
     ],
 )
@@ -119,11 +184,22 @@ def test_what_a_user_does_wrong_is_one_line(
     assert not (tmp_path / "bundle").exists()
 
 
-def test_doubled_features_are_a_usage_error(run: Run, recording: Path, tmp_path: Path) -> None:
-    """Otherwise a column would be trained on twice."""
-    status, _, said = run("train", recording, "--out", tmp_path / "bundle", "--features", "flow,flow")
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--features", "flow,flow", "different names"),
+        ("--kind", "dense,dense", "write different kinds"),
+        ("--kind", "dense,", "write different kinds"),
+        ("--budget", "soon", "'soon' is no duration"),
+    ],
+)
+def test_what_options_cannot_mean_is_a_usage_error(
+    run: Run, recording: Path, tmp_path: Path, option: str, value: str, message: str
+) -> None:
+    """Otherwise a column would be trained on twice, or a kind, or a search would never end."""
+    status, _, said = run("train", recording, "--out", tmp_path / "bundle", "--search", "1", option, value)
     assert status == 2
-    assert "different names" in said
+    assert message in said
 
 
 def test_without_the_extra_it_says_what_to_install(
