@@ -28,7 +28,7 @@ class Liveness:
     def __init__(self, expire: int, max_streams: int) -> None:
         """Set the limits: `expire` in ms of partition time, `max_streams` live ones."""
         self._expire = expire
-        self._max_streams = max_streams
+        self.max_streams = max_streams
         self._oldest = NEVER  # no live stream was active before; NEVER: not known
 
     def cut(self, table: StreamTable, time: PartitionTime, records: Records) -> int:
@@ -50,7 +50,7 @@ class Liveness:
             slots = records.slot[:length]
             risky = stale[slots]
             new = ~table["live"][slots]
-            if table.live_count + len(np.unique(slots[new])) > self._max_streams:
+            if table.live_count + len(np.unique(slots[new])) > self.max_streams:
                 risky |= new
             risky[0] = False  # before the first record the partition's time is known, and drops are done
             first = np.flatnonzero(risky)
@@ -63,7 +63,7 @@ class Liveness:
         if not new.any():
             return new
         slots, first = np.unique(records.slot[new], return_index=True)
-        order = np.argsort(first)[: max(0, self._max_streams - table.live_count)]
+        order = np.argsort(first)[: max(0, self.max_streams - table.live_count)]
         slots, offsets = slots[order].astype(np.intp), records.offset[new][first[order]]
         table.admit(slots)
         table["first_offset"][slots] = offsets

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 _LONGEST = 60
 _SECRET = re.compile(r"(?i)passw|secret|token")
+_LEAKY = re.compile(r"(?i)(?:passw|secret|token)(?!\w*$)")  # followed by more than the rest of a name
 _ALTERNATIVES = "source", "threshold"  # sections whose `type` decides what else is in them; `sink` is a list of such
 
 _PLAIN = {
@@ -69,10 +70,19 @@ def lines(name: str, error: ValidationError, given: Mapping[str, Any], kinds: Co
             path = (*path, "type")
         places.setdefault(path, []).append(item)
     return [
-        ": ".join(part for part in (name, ".".join(map(str, path)), text) if part)
+        ": ".join(part for part in (name, _written(path, text), text) if part)
         for path, items in places.items()
         for text in _texts(path, items, deeper=any(o[: len(path)] == path != o for o in places))
     ]
+
+
+def _written(path: _Place, text: str) -> str:
+    """Return a place as one text; a key that is none may be a password that lost its colon, and is cut there."""
+    parts = [str(part) for part in path]
+    leak = _LEAKY.search(parts[-1]) if parts and text == _PLAIN["extra_forbidden"] else None
+    if leak is not None:
+        parts[-1] = f"{parts[-1][: leak.end()]}…"
+    return ".".join(parts)
 
 
 def _texts(path: _Place, items: Sequence[Any], *, deeper: bool) -> list[str]:

@@ -19,7 +19,7 @@ from monitor.state.stages import Stage
 from monitor.table import AnyColumn
 from monitor.window import Windower
 
-_MOST_SLOTS = 2**27  # what is beyond is no slot, but a damaged byte
+_SPARE_SLOTS = 1 << 20  # beyond twice the streams that a partition may have: for ids of one batch that were refused
 
 
 class Restore:
@@ -140,8 +140,9 @@ class Restore:
         if not len(streams.slots) == len(streams.ids) == len(streams.first):
             message = "streams without names"
             raise DamagedError(message)
-        if streams.slots and not 0 <= min(streams.slots) <= max(streams.slots) < _MOST_SLOTS:
-            message = "streams in places that there are not"
+        most = 2 * self.partition.liveness.max_streams + _SPARE_SLOTS  # else one number would fill the memory
+        if streams.slots and not 0 <= min(streams.slots) <= max(streams.slots) < most:
+            message = "streams in places that record.max_streams leaves no room for"
             raise DamagedError(message)
         table.place(streams.slots, streams.ids)
         if streams.slots:

@@ -45,7 +45,13 @@ class _River(Threshold):
     def _load(self, state: bytes) -> Any:  # noqa: ANN401 - an estimator of river has no type
         estimator = self._create()
         estimator._is_updated = bool(state[0])  # noqa: SLF001 - as in P2
-        self._inner(estimator).__setstate__(state[1:])
+        try:
+            self._inner(estimator).__setstate__(state[1:])
+        except (Exception, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a panic of river's Rust, which is no `Exception`
+            message = f"no state of an estimator: {' '.join(str(error).split())[:100]}"
+            raise ValueError(message) from None
         return estimator
 
     def step(

@@ -275,3 +275,12 @@ def test_every_line_of_the_example_has_a_reason() -> None:
         line for line in EXAMPLE.read_text().splitlines() if re.match(r"  +[a-z_]+: \S", line) and " # " not in line
     ]
     assert not naked
+
+
+def test_a_password_that_lost_its_colon_is_not_shown(tmp_path: Path) -> None:
+    """If it failed, a typing error would write the password into the log of a start that failed."""
+    path = tmp_path / "config.yaml"
+    path.write_text("source: {type: kafka, topics: [a], group_id: g, sasl_plain_password=hunter2-hunter2}\n")
+    with pytest.raises(ConfigError, match=r"source\.sasl_plain_passw…: unknown key") as caught:
+        load(path)
+    assert "hunter2" not in str(caught.value)

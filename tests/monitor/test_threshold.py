@@ -310,6 +310,17 @@ def test_a_streaming_quantile_moves_from_the_prior_to_its_own(kind: type[Thresho
 
 
 @pytest.mark.parametrize("kind", [threshold.P2, threshold.RollingQuantile])
+def test_a_damaged_state_is_an_error_and_no_panic(kind: type[Threshold]) -> None:
+    """If it failed, a cut message in the state topic would end the daemon in a panic that nothing catches."""
+    built = build(kind.Settings(q=0.9), PRIOR, 2)
+    create, dump, load = (getattr(built, name) for name in ("_create", "_dump", "_load"))
+    whole = dump(create())
+    for damaged in (whole[:1], whole[:-1], whole[:9], whole[:1] + b"\xff" * 16):
+        with pytest.raises(ValueError, match="no state of an estimator"):
+            load(damaged)
+
+
+@pytest.mark.parametrize("kind", [threshold.P2, threshold.RollingQuantile])
 def test_a_streaming_quantile_survives_a_restart(kind: type[Threshold]) -> None:
     """If it failed, a line of the libraries' would begin anew, or crash, when its state is restored."""
     built = build(kind.Settings(q=0.9), PRIOR, 2)

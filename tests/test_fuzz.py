@@ -1,0 +1,96 @@
+"""The fuzzer works, and finds nothing in a few inputs; hypothesis draws the same ones, and makes a finding small."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.state import StateError
+from tests.fuzz.__main__ import TARGETS, Target
+from tests.fuzz.changelog import Changelog
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def target(request: pytest.FixtureRequest) -> Target:
+    """What takes hostile input."""
+    made: Target = TARGETS[request.param]()
+    return made
+
+
+@settings(max_examples=100, deadline=None)
+@given(random=st.randoms(use_true_random=False))
+def test_hostile_input_is_taken_or_refused(target: Target, random: Random) -> None:
+    """If it failed, bytes of somebody else would crash the daemon; hypothesis shows the shortest way there."""
+    assert target.one(random) in {"taken", "refused"}
+
+
+def test_a_slot_far_away_reserves_nothing() -> None:
+    """If it failed, one number in the state topic would make a table of a hundred million streams."""
+    changelog = Changelog()
+    log = changelog._logs[0]
+    at, tree = next((n, tree) for n, tree in enumerate(log.trees) if tree["streams"] and tree["streams"][0])
+    for slot in (-1, 1 << 26, (1 << 31) - 1):
+        streams = [[*tree["streams"][0][:-1], slot], *tree["streams"][1:]]
+        entries = [*log.entries]
+        entries[at] = msgspec.msgpack.encode({**tree, "streams": streams})
+        with pytest.raises(StateError, match=r"record\.max_streams"):
+            changelog._restore(log, entries)
+
+
+def test_the_program_runs() -> None:
+    """If it failed, nobody could look for longer: every target gets its share, and both outcomes come up."""
+    command = [sys.executable, "-m", "tests.fuzz", "--inputs", "300", "--seed", "7", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    for name in TARGETS:
+        assert found[name]["inputs"] == 100
+        assert found[name]["taken"] > 3
+        assert found[name]["refused"] > 3
+        assert found[name]["found"] == []
+
+
+class _Fragile:
+    """A target that crashes, reserves memory, or never ends."""
+
+    def one(self, random: Random) -> str:
+        """Fail in one of three ways, or not at all."""
+        match random.randrange(4):
+            case 0:
+                return str(dict[str, str]()["x"])
+            case 1:
+                return str(bytearray(1 << 60))
+            case 2:
+                while True:
+                    pass
+        return "taken"
+
+
+def test_what_goes_wrong_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """If it failed, a million inputs without a finding would mean nothing."""
+    from tests.fuzz import __main__ as program
+
+    monkeypatch.setattr(program, "PATIENCE", 0.05)
+    before = signal.signal(signal.SIGALRM, program._too_slow)
+    try:
+        tally = program.Tally(_Fragile())
+        program._some("fragile", tally, 30, "1")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert tally.inputs == 30
+    assert {line.split()[1] for line in tally.found} == {"KeyError:", "MemoryError:", "TooSlowError:"}
+    assert tally.outcomes["found"] == len(tally.found) == 30 - tally.outcomes["taken"]
+    assert "fragile 1-" in capsys.readouterr().err
