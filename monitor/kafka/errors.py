@@ -22,12 +22,14 @@ class KafkaProblem(Exception):  # noqa: N818 - it says what is wrong with a clus
 
     Attributes:
         status: exit status: 1 a retry may help, 75 fenced by another instance, 78 an operator must act.
+        batch: first and last offset of the batch that cannot be read, if that is what is wrong.
     """
 
-    def __init__(self, message: str, status: int = EXIT_RETRY) -> None:
-        """Keep the message and the exit status."""
+    def __init__(self, message: str, status: int = EXIT_RETRY, batch: tuple[int, int] | None = None) -> None:
+        """Keep the message, the exit status and the batch."""
         super().__init__(message)
         self.status = status
+        self.batch = batch
 
 
 class Fenced(KafkaProblem):
@@ -45,13 +47,17 @@ class Fenced(KafkaProblem):
 class _BatchError(errors.KafkaError):  # type: ignore[misc]  # the client has no types
     """A batch on the broker that cannot be had; where it lies is known later than what is wrong with it."""
 
-    def __init__(self, wrong: str, advice: str) -> None:
+    def __init__(self, wrong: str) -> None:
         super().__init__(wrong)
-        self._wrong, self._advice, self._where = wrong, advice, "a batch"
+        self._wrong, self._advice, self._where = wrong, _PAST_IT, "a batch"
+        self.offsets: tuple[int, int] | None = None
 
-    def place(self, topic: str, partition: int, offset: int) -> None:
-        """Say where it lies."""
-        self._where = f"the batch at offset {offset} of {topic}-{partition}"
+    def place(self, topic: str, partition: int, first: int, last: int) -> None:
+        """Say where it lies: its first offset and its last one."""
+        self.offsets = (first, last)
+        self._where = f"the batch at offset {first} of {topic}-{partition}"
+        command = f"tidegauge skip CONFIG --topic {topic} --partition {partition} --offset {last}"
+        self._advice = f"go past it with `{command}`, and see who may write to the topic"
 
     def __str__(self) -> str:
         """Return all of it in one line."""
@@ -63,15 +69,16 @@ class BatchTooLargeError(_BatchError):
 
     def __init__(self, limit: int) -> None:
         """Keep the limit, in bytes."""
-        super().__init__(f"unpacks to more than {limit >> 20} MiB", _PAST_IT)
+        super().__init__(f"unpacks to more than {limit >> 20} MiB")
 
 
 class UnreadableBatchError(_BatchError):
-    """A batch that a codec cannot unpack."""
+    """A batch that a codec cannot unpack, or whose bytes are not those that were written."""
 
     def __init__(self, error: Exception) -> None:
         """Keep what the codec says."""
-        super().__init__(f"cannot be unpacked ({_text(error)})", _PAST_IT)
+        what = "is damaged" if isinstance(error, errors.CorruptRecordError) else "cannot be unpacked"
+        super().__init__(f"{what} ({_text(error)})")
 
 
 FENCING = (errors.ProducerFencedError, errors.FencedInstanceIdError, errors.InvalidProducerEpochError)
@@ -138,7 +145,7 @@ def problem(error: BaseException, what: str) -> KafkaProblem:
         return Fenced(what)
     for kinds, advice in _FINAL:
         if isinstance(error, kinds):
-            return KafkaProblem(f"{what}: {_text(error)}{advice}", EXIT_OPERATOR)
+            return KafkaProblem(f"{what}: {_text(error)}{advice}", EXIT_OPERATOR, getattr(error, "offsets", None))
     return KafkaProblem(f"{what}: {_text(error)}")
 
 

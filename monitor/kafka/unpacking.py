@@ -18,6 +18,7 @@ import lz4.frame
 import snappy
 import zstandard
 from kafka import codec
+from kafka.errors import CorruptRecordError
 from kafka.record import default_records, legacy_records
 
 from monitor.kafka.errors import BatchTooLargeError, UnreadableBatchError
@@ -146,9 +147,43 @@ class _Records:
         return next(self._records)
 
 
+class _Batches:
+    """The batches of a fetch; knows which one was taken last."""
+
+    def __init__(self, batches: Any) -> None:  # noqa: ANN401 - the client has no types
+        self._batches = batches
+        self.last: Any = None
+
+    def next_batch(self) -> Any:  # noqa: ANN401 - as above
+        self.last = self._batches.next_batch()
+        return self.last
+
+
+def _noting(parts: Any) -> Any:  # noqa: ANN401 - as above
+    """Return a maker of the client's fetched partitions that know in which batch they are."""
+
+    def make(fetch_offset: int, place: Any, records: Any, **more: Any) -> Any:  # noqa: ANN401 - as above
+        batches = _Batches(records)
+        part = parts(fetch_offset, place, batches, **more)
+        part.batches = batches
+        return part
+
+    return make
+
+
+def _offsets(part: Any) -> tuple[int, int]:  # noqa: ANN401 - as above
+    """Return the first and the last offset of the batch that a fetched partition is in, as far as that is known."""
+    here = int(part.next_fetch_offset)
+    batch = getattr(getattr(part, "batches", None), "last", None)
+    if batch is None or batch.magic < 2 or batch.last_offset < here:  # noqa: PLR2004 - older ones do not say
+        return here, here
+    return here, int(batch.last_offset)
+
+
 def bound(consumer: Any) -> None:  # noqa: ANN401 - the client has no types
     """Let a consumer's polls end at `POLL_LIMIT`, and its errors name the batch."""
     fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way to bound a poll by bytes
+    fetcher.PartitionRecords = _noting(fetcher.PartitionRecords)
     parse, append, fetched = fetcher._parse_fetched_data, fetcher._append, fetcher.fetched_records  # noqa: SLF001 - as above
 
     def bounded_parse(completed: Any) -> Any:  # noqa: ANN401 - as above
@@ -160,9 +195,10 @@ def bound(consumer: Any) -> None:  # noqa: ANN401 - the client has no types
     def bounded_append(drained: Any, part: Any, most: int, update_offsets: Any) -> int:  # noqa: ANN401 - as above
         try:
             count = int(append(drained, part, most, update_offsets))
-        except (BatchTooLargeError, UnreadableBatchError) as error:
-            error.place(part.topic_partition.topic, part.topic_partition.partition, part.next_fetch_offset)
-            raise
+        except (BatchTooLargeError, UnreadableBatchError, CorruptRecordError) as error:
+            found = UnreadableBatchError(error) if isinstance(error, CorruptRecordError) else error
+            found.place(part.topic_partition.topic, part.topic_partition.partition, *_offsets(part))
+            raise found from None
         return most if _meter.unpacked > POLL_LIMIT else count
 
     def bounded_fetched(*arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - as above
