@@ -160,7 +160,7 @@ class Service:
     def _sweep(self) -> None:
         """Let the state of partitions without records be written to the end, now and then."""
         now = time.monotonic()
-        if now - self._swept_at >= _SWEEP_SECONDS:
+        if now - self._swept_at >= _SWEEP_SECONDS and self._source.ready:
             self._swept_at = now
             idle = self._keeper.idle()
             if idle and not self._waiting:

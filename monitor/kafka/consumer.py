@@ -245,6 +245,11 @@ class Member:
     def _poll(self, timeout: float) -> dict[Any, list[Any]]:
         """Let the client poll, and sort out what it raises."""
         what = f"cannot consume {', '.join(self._settings.topics)}"
+        fetcher = self._consumer._fetcher  # noqa: SLF001 - there is no public way
+        if not fetcher._next_partition_records:  # noqa: SLF001 - as above
+            # What the client has put aside of a paused partition it takes up again only if this is None, not if it is
+            # used up, and fetches no more of it: once resumed, the partition would stand still for ever.
+            fetcher._next_partition_records = None  # noqa: SLF001 - as above
         try:
             found: dict[Any, list[Any]] = self._consumer.poll(timeout_ms=int(timeout * 1000))
         except KafkaError as error:

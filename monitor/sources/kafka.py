@@ -161,7 +161,7 @@ class RangeSettings(SourceSettings):
             source.close()
 
 
-def _batches(records: Mapping[Key, list[Any]]) -> list[Batch]:
+def batches_of(records: Mapping[Key, list[Any]]) -> list[Batch]:
     """Return the client's records as batches."""
     return [
         Batch(
@@ -191,7 +191,7 @@ class KafkaRange(Source):
     def poll(self, timeout: float) -> list[Batch]:  # type: ignore[override]  # it never returns Rows
         """Return the next records."""
         with said():
-            return _batches(self._range.poll(timeout))
+            return batches_of(self._range.poll(timeout))
 
     @property
     def exhausted(self) -> bool:
@@ -268,7 +268,7 @@ class KafkaSource(Source):
             if self._transactions.broken and not self._mend(timeout):
                 return []
             records = self._member.poll(timeout)
-        return list(_batches(records))
+        return list(batches_of(records))
 
     @property
     def ready(self) -> bool:
@@ -301,7 +301,7 @@ class KafkaSource(Source):
         if self._state is None:
             self._state = KafkaState(self._settings, "")
         for records in self._state.input(key, begin, end):
-            yield list(_batches({key: records} if records else {}))
+            yield list(batches_of({key: records} if records else {}))
 
     def store(self, settings: StateSettings) -> StateStore | None:
         """Return the state topics of this group, which must exist."""
@@ -343,8 +343,9 @@ class KafkaSource(Source):
     def _commit(self, positions: Mapping[Key, int], messages: Sequence[Message]) -> bool:
         mark = f"{self._mark}-{next(self._marks)}"
         self._member.note(positions, mark)
-        if not self._member.stable:
-            # The group is about to give the partitions to somebody, maybe to this member again.
+        if not (self._member.stable and self._member.settled):
+            # The group is about to give the partitions to somebody, maybe to this member again; or the last commit
+            # failed, and what is in memory may be ahead of what is recorded.
             self._member.unsettle()
             return False
         try:
