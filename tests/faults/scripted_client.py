@@ -65,6 +65,14 @@ class Clock:
         self.now += 0.001
         return self.now
 
+    def perf_counter(self) -> float:
+        """See `time`."""
+        return self.monotonic()
+
+    def time(self) -> float:
+        """See `time`."""
+        return self.monotonic()
+
     def sleep(self, seconds: float) -> None:
         """See `time`."""
         self.now += seconds
@@ -100,9 +108,9 @@ class Future:
 class World:
     """What all clients of one process share: broker, script, clock, and the process's name in the group."""
 
-    def __init__(self, broker: ScriptedBroker, script: Script, name: str) -> None:
+    def __init__(self, broker: ScriptedBroker, script: Script, name: str, clock: Clock) -> None:
         """Keep them."""
-        self.broker, self.script, self.name = broker, script, name
+        self.broker, self.script, self.name, self.clock = broker, script, name, clock
 
     def producer(self, **settings: Any) -> ScriptedProducer:
         """Return a `KafkaProducer`."""
@@ -232,6 +240,7 @@ class ScriptedConsumer:
         self._paused: set[TopicPartition] = set()
         self._positions: dict[TopicPartition, int] = {}
         self._coordinator = SimpleNamespace(_heartbeat_enabled=True)
+        self._fetcher = SimpleNamespace(_next_partition_records=None)
         self._cluster = SimpleNamespace(topic_id=lambda topic: topic)
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
@@ -274,8 +283,10 @@ class ScriptedConsumer:
                 found = self._fetch()  # from before the rebalance that this same poll runs
             self._join()
             return found
-        del timeout_ms
-        return self._fetch()
+        found = self._fetch()
+        if not found:
+            self._world.clock.sleep(timeout_ms / 1000)
+        return found
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self._positions[partition] = offset

@@ -13,9 +13,9 @@ import pytest
 
 from models.bundle import Bundle
 from models.serving import Model
+from monitor import keeper, service
 from monitor.config import Config, load
 from monitor.engine import Engine
-from monitor import keeper
 from monitor.http import Health
 from monitor.kafka import changelog, consumer, transactions
 from monitor.metrics import Metrics
@@ -28,6 +28,7 @@ from tests.integration.streams import value
 
 INPUT, ALERTS, DEAD, STATE = "in", "alerts", "dead", "g-state-in"
 PARTITIONS = 2
+_configs: dict[tuple[Path, str | None], Config] = {}  # reading one takes longer than most of what is done with it
 RETRIED = (1, 75)
 """Exit statuses after which a supervisor starts a daemon again; others wait for an operator."""
 
@@ -50,10 +51,10 @@ class Process:
     def turn(self) -> None:
         """Start it, or let it go once round its loop; it may end."""
         cluster = self._cluster
-        cluster.here = World(cluster.broker, self.script, self.name)
+        cluster.here = World(cluster.broker, self.script, self.name, cluster.clock)
         try:
             if self.service is None:
-                self.service = cluster.service(self.name if self._static else None)
+                self.service = cluster.daemon(self.name if self._static else None)
             else:
                 self.service._turn()
         except Crash:
@@ -85,7 +86,8 @@ class Cluster:
         self._path.write_text(json.dumps(_sections(bundle)))
         self.broker = ScriptedBroker({INPUT: PARTITIONS, STATE: PARTITIONS, ALERTS: 1, DEAD: 1})
         self.processes = [Process(name, self, static=static) for name in ("a", "b")]
-        self.here = World(self.broker, Script(), "nobody")
+        self.clock = Clock()
+        self.here = World(self.broker, Script(), "nobody", self.clock)
         self._rows: Counter[int] = Counter()
         self._oracle = Engine(self._config("oracle"), bundle, model)
         self._done = [0] * PARTITIONS
@@ -94,16 +96,15 @@ class Cluster:
     @contextmanager
     def patched(self) -> Iterator[None]:
         """Let the daemon's modules use the scripted client and clock."""
-        clock = Clock()
         with pytest.MonkeyPatch.context() as patch:
-            for module in (consumer, changelog, transactions, kafka_source, keeper):
-                patch.setattr(module, "time", clock)
+            for module in (consumer, changelog, transactions, kafka_source, keeper, service):
+                patch.setattr(module, "time", self.clock)
             patch.setattr(consumer, "KafkaConsumer", self._consumer)
             patch.setattr(changelog, "KafkaConsumer", self._consumer)
             patch.setattr(transactions, "KafkaProducer", self._producer)
             yield
 
-    def service(self, name: str | None) -> Service:
+    def daemon(self, name: str | None) -> Service:
         """Return a daemon as `tidegauge run` puts it together."""
         config = self._config(name)
         engine = Engine(config, self._bundle, self._model)
@@ -149,8 +150,11 @@ class Cluster:
         return self.here.producer(**settings)
 
     def _config(self, name: str | None) -> Config:
-        instance = "source.group_instance_id=null" if name is None else f"source.group_instance_id={name}"
-        return load(self._path, [instance])
+        found = _configs.get((self._path, name))
+        if found is None:
+            instance = "source.group_instance_id=null" if name is None else f"source.group_instance_id={name}"
+            found = _configs[self._path, name] = load(self._path, [instance])
+        return found
 
 
 def _sections(bundle: Bundle) -> dict[str, Any]:
@@ -168,4 +172,5 @@ def _sections(bundle: Bundle) -> dict[str, Any]:
         "alert": {"open_after": 1, "resolve_after": 1, "rest": 0},
         "sink": {"type": "kafka", "topic": ALERTS},
         "dead_letter": {"topic": DEAD},
+        "state": {"sweep_records": 40, "sweep_interval": "2s"},
     }
