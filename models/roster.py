@@ -42,6 +42,7 @@ class Recruit:
         forms: its voices.
         variance: share of the variance that a linear member keeps.
         defaults: settings of `train` that suit this network where the user leaves them open.
+        shared: whether a single stream's bundle is better off with the fleet's one than with its own.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Recruit:
     forms: tuple[Form, ...]
     variance: float = 0.95
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ SINGLE = Roster(
     extreme=True,
     members=(
         Recruit("fine", "network", _FINE, ("distance", "last_rows"), defaults=_QUICK),
-        Recruit("coarse", "network", _COARSE, ("distance",), defaults=_SHARED),
+        Recruit("coarse", "network", _COARSE, ("distance",), defaults=_SHARED, shared=True),
     ),
 )
 FLEET = Roster(
@@ -129,7 +131,7 @@ PROCESS = Roster(
     extreme=False,
     members=(
         Recruit("level", "linear", View(rows=30), ("summary",), variance=0.9),
-        Recruit("short", "network", View(rows=10), ("summary",), defaults=_SHARED),
+        Recruit("short", "network", View(rows=10), ("summary",), defaults=_SHARED, shared=True),
     ),
 )
 

@@ -140,12 +140,11 @@ class Crew:
         return learn(parts, window, self._settings, out, self._trainer.train)
 
     def own(self, parts: Sequence[Series], window: WindowSettings, out: Path, fleet: Bundle) -> Bundle:
-        """Train a bundle for one stream beside the fleet's coarse member."""
-        (coarse,) = (member for member in fleet.manifest.members if member.name == "coarse")
-        ready = fleet.content(coarse.onnx), coarse.parameters
+        """Train a bundle for one stream beside those of the fleet's members that are shared."""
+        ready = {member.name: (fleet.content(member.onnx), member.parameters) for member in fleet.manifest.members}
 
         trainer = functools.partial(
-            self._trainer.train, beside=lambda recruit: ready if recruit.name == "coarse" else None
+            self._trainer.train, beside=lambda recruit: ready.get(recruit.name) if recruit.shared else None
         )
         return learn(parts, window, self._settings, out, trainer)
 
