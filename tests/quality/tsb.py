@@ -1,25 +1,29 @@
 """Set `tsb`: 51 series of TSB-AD-M, rebuilt; mean VUS-PR, by the benchmark's own package.
 
 A bundle a series, trained on its first `train_rows` rows. Every row is scored when it arrives; rows before the first
-window have the first window's score. VUS-PR judges the order of scores, so what is judged is score ÷ line, as alerts
-are, and beside it the score alone.
+window have the first window's score. VUS-PR judges the order of scores; what is judged is the detector's score, and
+beside it that of each member that is a network, alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ensemble import Trainer
+from models.roster import TELEMETRY
 from models.training import TrainSettings
 from monitor.window import WindowSettings
 from tests.quality import product, recordings
 from tests.quality.recordings import Series
 
 LENGTH = 64
+NETWORKS = replace(TELEMETRY, members=tuple(member for member in TELEMETRY.members if member.kind == "network"))
 
 
 def vus_pr(score: NDArray[np.float64], series: Series) -> float:
@@ -36,16 +40,16 @@ def vus_pr(score: NDArray[np.float64], series: Series) -> float:
 
 
 def one(series: Series, seed: int) -> dict[str, float]:
-    """Train, replay and judge one series."""
+    """Train, replay and judge one series, with all members and with the networks alone."""
     window = WindowSettings(length=LENGTH, stride=1)
-    with product.temporary() as folder:
-        bundle = product.learn([series], window, TrainSettings(seed=seed), Path(folder) / "bundle")
-        (found,) = product.watch(bundle, [series], ("window.stride=1",))
-    ratio = found.score / found.line
-    return {
-        "vus_pr": vus_pr(_filled(ratio), series),
-        "vus_pr_score": vus_pr(_filled(found.score), series),
-    }
+    made: dict[str, float] = {}
+    for name, trainer in (("vus_pr", Trainer()), ("vus_pr_network", Trainer(NETWORKS))):
+        with product.temporary() as folder:
+            out = Path(folder) / "bundle"
+            bundle = product.learn([series], window, TrainSettings(seed=seed), out, trainer.train)
+            (found,) = product.watch(bundle, [series], ("window.stride=1",))
+        made[name] = vus_pr(_filled(found.score), series)
+    return made
 
 
 def _filled(score: NDArray[np.float64]) -> NDArray[np.float64]:
