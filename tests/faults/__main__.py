@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,7 @@ def main() -> int:
     """Run."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Hurt the daemon, and look for harm.")
     parser.add_argument("--minutes", type=float, default=10, help="how long (default 10); at least each fault once")
+    parser.add_argument("--kills", type=int, default=0, help="and until so many processes were killed (default 0)")
     parser.add_argument("--seed", type=int, default=0, help="decides which faults come when (default 0)")
     parser.add_argument("--faults", default="", help="only these, such as F1,F2 (default: all)")
     parser.add_argument("--rate", type=float, default=300, help="input records a second (default 300)")
@@ -33,6 +35,7 @@ def main() -> int:
     wanted = options.faults.split(",") if options.faults else sorted(FAULTS, key=lambda each: int(each[1:]))
     if unknown := set(wanted) - set(FAULTS):
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logs.configure(logs.LogSettings(level="error"))
     try:
         place.find()
@@ -42,7 +45,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tidegauge-faults-") as name:
         folder = Path(name)
         runner = Runner(small_bundle(folder), folder, options.seed, rate=options.rate, keep=options.keep)
-        found = report.figures(runner.run(wanted, options.minutes * 60), options.seed)
+        found = report.figures(runner.run(wanted, options.minutes * 60, options.kills), options.seed)
     print(json.dumps(found, indent=2) if options.json else report.table(found))
     return 1 if found["broken"] else 0
 

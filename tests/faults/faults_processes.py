@@ -9,7 +9,7 @@ from tests.faults.catalogue import fault
 from tests.faults.points import PLACES, Step
 from tests.faults.world import World
 
-CRASHES = 4
+CRASHES = 5
 """Crash points of one episode of F1."""
 
 
@@ -31,7 +31,7 @@ def crash_plan(world: World, place: str) -> list[Step]:
 ALL_PLACES = (*PLACES, "in_rebuild")
 
 
-@fault("F1", "kill -9 at points in and around the transaction", weight=6)
+@fault("F1", "kill -9 at points in and around the transaction", weight=8)
 def crash_points(world: World) -> list[str]:
     """Crash members where it hurts; all places are used up before one comes again."""
     missed = []
@@ -40,18 +40,18 @@ def crash_points(world: World) -> list[str]:
             world.places = list(ALL_PLACES)
             world.chance.shuffle(world.places)
         place = world.places.pop()
-        if not world.fleet.crash(world.pick(), crash_plan(world, place)):
+        if not world.fleet.crash(world.pick(), place, crash_plan(world, place)):
             missed.append(place)
         world.advanced.append(sum(world.committed().values()))
     world.missed += missed
     return []
 
 
-@fault("F2", "kill -9 at random times", weight=6)
+@fault("F2", "kill -9 at random times", weight=8)
 def kills(world: World) -> list[str]:
     """Kill one member, or all, again and again."""
-    for _ in range(5):
-        world.fleet.rest(world.chance.uniform(0.3, 2.5))
+    for _ in range(8):
+        world.fleet.rest(world.chance.uniform(0.3, 3))
         for name in list(world.fleet.members) if world.chance.random() < 0.15 else [world.pick()]:
             world.kill(name)
     return []

@@ -103,8 +103,8 @@ class Fleet:
             member.daemon.kill()
             self.kills["external"] += 1
 
-    def crash(self, name: str, steps: Sequence[points.Step], seconds: float = 30) -> bool:
-        """Replace a member by one that is to kill itself by a plan; return whether it did so in time."""
+    def crash(self, name: str, place: str, steps: Sequence[points.Step], seconds: float = 40) -> bool:
+        """Replace a member by one that is to kill itself at a place by a plan; return whether it did so in time."""
         self.kill(name)
         member = self.members[name]
         self._judge(member)
@@ -115,7 +115,7 @@ class Fleet:
             time.sleep(0.05)
         passed = points.passed(daemon.folder)
         if passed and passed[-1].endswith(" kill") and daemon.process.poll() == -signal.SIGKILL:
-            self.kills[passed[-1].removesuffix(" kill")] += 1
+            self.kills[place] += 1
             return True
         self.kill(name)
         return False

@@ -24,6 +24,9 @@ from tests.kafka.cluster import Cluster
 CATALOGUE = (faults_brokers, faults_data, faults_network, faults_processes, faults_side)
 """Importing them has entered their faults."""
 
+_ENOUGH, _MANY = 6, 60
+"""So many kills must have come between commits, and so many must have hit a transaction and all crash points."""
+
 _EPISODES = 15
 """So many of them happen to one world, before a new one begins with nothing."""
 
@@ -58,7 +61,22 @@ class Outcome:
     @property
     def broken(self) -> list[str]:
         """Everything that does not hold."""
-        return [f"{verdict.fault}: {each}" for verdict in self.verdicts for each in verdict.broken]
+        found = [f"{verdict.fault}: {each}" for verdict in self.verdicts for each in verdict.broken]
+        return found + self.vacuous
+
+    @property
+    def vacuous(self) -> list[str]:
+        """What makes a run prove less than it seems to (I11)."""
+        found = []
+        if self.looked >= _ENOUGH and self.advanced * 3 < self.looked:
+            found.append(f"I11: only {self.advanced} of {self.looked} kills came between two commits")
+        if self.killed >= _MANY:
+            if not sum(verdict.aborted for verdict in self.verdicts):
+                found.append("I11: no transaction died with events in it")
+            missing = set(faults_processes.ALL_PLACES) - set(self.kills)
+            if missing and self.missed.total() + sum(self.kills.values()) - self.kills["external"] >= _MANY:
+                found.append(f"I11: no crash came at {', '.join(sorted(missing))}")
+        return found
 
 
 class Runner:
@@ -84,15 +102,15 @@ class Runner:
         self._worlds = self._age = 0
         self.outcome = Outcome()
 
-    def run(self, faults: Sequence[str], seconds: float | None = None) -> Outcome:
-        """Run each of these faults once, and then, until the time is over, faults as chance will have it."""
+    def run(self, faults: Sequence[str], seconds: float = 0, kills: int = 0) -> Outcome:
+        """Run each of these faults once, and then, until time and kills are reached, faults as chance will have it."""
         begun = time.monotonic()
         try:
             names = list(faults)
             self._chance.shuffle(names)
             for name in names:
                 self._episode(FAULTS[name])
-            while seconds is not None and time.monotonic() - begun < seconds:
+            while time.monotonic() - begun < seconds or self._killed() < kills:
                 self._episode(self._draw(faults))
         finally:
             self.close()
@@ -107,6 +125,10 @@ class Runner:
         if self._cluster is not None:
             self._cluster.stop()
         self._proxies = self._cluster = None
+
+    def _killed(self) -> int:
+        world = Counter[str]() if self._world is None else self._world.fleet.kills
+        return self.outcome.killed + world.total() - world["term"]
 
     def _draw(self, faults: Sequence[str]) -> Fault:
         kinds = [FAULTS[name] for name in faults]

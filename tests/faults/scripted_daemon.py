@@ -100,6 +100,7 @@ class Cluster:
             for module in (consumer, changelog, transactions, kafka_source, keeper, service):
                 patch.setattr(module, "time", self.clock)
             patch.setattr(consumer, "KafkaConsumer", self._consumer)
+            patch.setattr(kafka_source, "require_right", lambda *_: None)  # there are no rights here
             patch.setattr(changelog, "KafkaConsumer", self._consumer)
             patch.setattr(transactions, "KafkaProducer", self._producer)
             yield
