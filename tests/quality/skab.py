@@ -43,7 +43,8 @@ def chosen(scores: Sequence[NDArray[np.float64]], parts: Sequence[Series]) -> fl
     """Return the level with the best F1 whose false alarms are at most `MOST_FALSE`."""
     made = [(rates([score > level for score in scores], parts), level) for level in LEVELS]
     allowed = [(row["f1"], level) for row, level in made if row["false_alarm_rate"] <= MOST_FALSE]
-    return max(allowed)[1]
+    level: float = max(allowed)[1]
+    return level
 
 
 def judged(scores: Sequence[NDArray[np.float64]], parts: Sequence[Series]) -> dict[str, float]:
