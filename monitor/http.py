@@ -13,6 +13,7 @@ import socketserver
 import sys
 import threading
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -147,7 +148,8 @@ class _Server(ThreadingHTTPServer):
         self.address_family = found[0][0]
         self.metrics = metrics
         self.health = health
-        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        self._open: list[socket.socket] = []  # the oldest first
+        self._changing = threading.Lock()
         super().__init__((settings.host, settings.port), _Handler)
 
     def server_bind(self) -> None:
@@ -155,14 +157,16 @@ class _Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base
-        """Take a connection, or close it at once when there are too many."""
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+        """Take a connection; where there are too many, the oldest goes: silent ones must not keep probes out."""
+        with self._changing:
+            if len(self._open) >= _CONNECTIONS:
+                with suppress(OSError):  # it may have ended by itself
+                    self._open.pop(0).shutdown(socket.SHUT_RDWR)
+            self._open.append(request)
         try:
             super().process_request(request, client_address)
         except BaseException:
-            self._free.release()  # the thread that would do it was not started
+            self._forget(request)  # the thread that would do it was not started
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base
@@ -170,7 +174,11 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._forget(request)
+
+    def _forget(self, request: Any) -> None:  # noqa: ANN401 - as in the base
+        with self._changing, suppress(ValueError):
+            self._open.remove(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base
         """Log what went wrong in an answer; the base would print it."""

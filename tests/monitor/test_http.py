@@ -135,20 +135,37 @@ def test_a_slow_client_is_cut_off(server: HttpServer, monkeypatch: pytest.Monkey
     assert time.monotonic() - start < 3.0
 
 
-def test_idle_connections_have_a_bound(server: HttpServer) -> None:
-    """Threads are memory: hundreds of silent connections must not be hundreds of threads."""
+def test_idle_connections_have_a_bound_and_keep_no_probe_out(server: HttpServer) -> None:
+    """Threads are memory; and a probe that is not answered is a restart, by whoever can open a few connections."""
     before = threading.active_count()
     clients = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(100)]
     time.sleep(0.3)
-    assert threading.active_count() - before <= 32
+    assert threading.active_count() - before <= 33
+    for _ in range(50):
+        assert ask(server, "/readyz")[0] == 503
+        clients.append(socket.create_connection(("127.0.0.1", server.port), timeout=10))
     for client in clients:
         client.close()
     deadline = time.monotonic() + 10.0
-    status = 0
-    while status == 0 and time.monotonic() < deadline:
-        with suppress(OSError, http.client.HTTPException):
-            status = ask(server, "/readyz")[0]
-    assert status == 503
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert threading.active_count() <= before
+    assert server._server._open == []
+
+
+def test_a_client_that_does_not_read_is_cut_off(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks and never takes the answer would hold a thread for ever."""
+    monkeypatch.setattr("monitor.http._READ_SECONDS", 0.3)
+    monkeypatch.setattr(server._server.metrics, "render", lambda: bytes(64 << 20))
+    before = threading.active_count()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        time.sleep(0.1)
+        assert threading.active_count() > before
+        deadline = time.monotonic() + 10.0
+        while threading.active_count() > before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert threading.active_count() <= before
 
 
 def test_no_socket_stays_open(server: HttpServer) -> None:
@@ -200,7 +217,7 @@ def test_ipv6(health: Health) -> None:
         pytest.skip("no IPv6 here")
     with HttpServer(HttpSettings(host="::1"), Metrics(), health) as server:
         connection = http.client.HTTPConnection("::1", server.port, timeout=10)
-        connection.request("GET", "/livez")
+        connection.request("GET", "/metrics")
         assert connection.getresponse().status == 200
         connection.close()
 
