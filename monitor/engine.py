@@ -203,7 +203,12 @@ class Engine:
         features = self.features if figures else ()
         shape = {"kind": model.kind, "sha256": model.sha256}
         encoder = EventEncoder(
-            features, self._residuals, model.length, self._group, shape, self._config.sha256(self.window)
+            features,
+            self._residuals[: len(features)],
+            model.length,
+            self._group,
+            shape,
+            self._config.sha256(self.window),
         )
         none = np.zeros(0, np.float32)
         shown = alerts if figures else [replace(alert, shares=none, actual=none, expected=none) for alert in alerts]
