@@ -10,7 +10,7 @@ from models.errors import Form
 from models.view import View
 
 ARRAYS = "detector.npz"
-"""The file with what voices measure distances by: `NAME.mean`, and `NAME.covariance` or `NAME.factor`."""
+"""The file with what distances begin with: `PART.mean`, `PART.covariance`; of a summary `VOICE.mean`, `VOICE.factor`."""
 
 
 class _Strict(BaseModel):
@@ -66,6 +66,7 @@ class Detector(_Strict):
         warmup: windows of a new stream that are never over the line.
         weight: windows that a voice's calibration counts for in a new stream.
         fuse: mean or max of the voices.
+        gain: what that is multiplied by, so that one line fits: a mean of several voices is calmer than one of them.
         profile: whether the hour of the day is a voice of its own.
         extreme: whether values beyond all that came before are.
         windows_per_day: of a stream.
@@ -79,6 +80,7 @@ class Detector(_Strict):
     warmup: int = Field(ge=0)
     weight: float = Field(gt=0)
     fuse: Literal["mean", "max"]
+    gain: float = Field(default=1.0, gt=0)
     profile: bool
     extreme: bool
     windows_per_day: float = Field(gt=0)

@@ -136,6 +136,7 @@ class Trainer:
                 warmup=min(_LEAST_WARMUP, round(per_stream)) if team.scale == "stream" else 0,
                 weight=50.0 if team.scale == "stream" else float(min(len(sample.windows), 2000)),
                 fuse="mean",
+                gain=team.gain,
                 profile=team.profile,
                 extreme=team.extreme,
                 windows_per_day=per_day,
@@ -279,12 +280,12 @@ def _voice(
 ) -> Voice:
     """Return a voice: quantiles of the means of `short` log errors, and mean and variance of single ones."""
     name = f"{recruit.name}-{form}"
-    if form == "distance":
+    if form in {"distance", "innovation"}:
         flat = left.reshape(len(left), -1).astype(np.float64)
-        arrays[f"{name}.mean"] = flat.mean(axis=0)
-        arrays[f"{name}.covariance"] = np.cov(flat.T, bias=True)
+        arrays[f"{recruit.name}.mean"] = flat.mean(axis=0)
+        arrays[f"{recruit.name}.covariance"] = np.cov(flat.T, bias=True)
         seen, owner = flat[judged], sample.stream[judged]
-        logs = np.concatenate([_distances(seen[owner == stream]) for stream in np.unique(owner)])
+        logs = np.concatenate([_distances(seen[owner == stream], form) for stream in np.unique(owner)])
     elif form == "summary":
         vectors = errors.summary(left)
         arrays[f"{name}.mean"], arrays[f"{name}.factor"] = errors.whitening(vectors)
@@ -312,15 +313,17 @@ def _averaged(logs: NDArray[np.float64], stream: NDArray[np.int32], short: int) 
     return np.concatenate(means)
 
 
-def _distances(flat: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return log distances of one stream's vectors `(n, D)` under their own covariance."""
+def _distances(flat: NDArray[np.float64], form: errors.Form) -> NDArray[np.float64]:
+    """Return log distances, or innovations, of one stream's vectors `(n, D)` under their own covariance."""
     centred = flat - flat.mean(axis=0)
     covariance = centred.T @ centred / len(flat)
     size = flat.shape[1]
     largest = float(np.linalg.eigvalsh(covariance)[-1])
     covariance += (1e-6 * max(1e-3, np.trace(covariance) / size) + 1e-4 * largest) * np.eye(size)
-    squares: NDArray[np.float64] = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(covariance), centred)
-    logs: NDArray[np.float64] = np.log(squares + 1e-9)
+    white = centred @ np.linalg.inv(np.linalg.cholesky(covariance)).T
+    if form == "innovation":
+        return errors.log_square(white[:, :, None], errors.LAST)
+    logs: NDArray[np.float64] = np.log((white * white).sum(axis=1) + 1e-9)
     return logs
 
 

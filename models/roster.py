@@ -56,13 +56,14 @@ class Recruit:
 
 @dataclass(frozen=True)
 class Roster:
-    """Members to be, and what goes with them."""
+    """Members to be, and what goes with them; the fields are those of `models.detector.Detector`."""
 
     scale: Scale
     short: int
     profile: bool
     extreme: bool
     members: tuple[Recruit, ...]
+    gain: float = 1.0
 
     def within(self, length: int) -> Roster:
         """Return the members whose views fit into windows of this length.
@@ -93,6 +94,7 @@ SINGLE = Roster(
         Recruit("fine", "network", _FINE, ("distance", "last_rows"), defaults=_QUICK),
         Recruit("coarse", "network", _COARSE, ("distance",), defaults=_SHARED, shared=True),
     ),
+    gain=1.2,
 )
 FLEET = Roster(
     "stream",
@@ -102,9 +104,10 @@ FLEET = Roster(
     members=(
         Recruit("fine", "network", _FINE, ("distance", "last_rows"), defaults=_SHARED),
         Recruit("coarse", "network", _COARSE, ("distance",), defaults=_SHARED),
-        Recruit("gauss", "gaussian", _FINE, ("distance",)),
+        Recruit("gauss", "gaussian", _FINE, ("distance", "innovation")),
         Recruit("gauss_coarse", "gaussian", _COARSE, ("distance",)),
     ),
+    gain=1.2,
 )
 TELEMETRY = Roster(
     "raw",
@@ -133,6 +136,7 @@ PROCESS = Roster(
         Recruit("level", "linear", View(rows=30), ("summary",), variance=0.9),
         Recruit("short", "network", View(rows=10), ("summary",), defaults=_SHARED, shared=True),
     ),
+    gain=1.06,
 )
 
 

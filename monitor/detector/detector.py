@@ -31,6 +31,7 @@ MOST = 0.98
 
 _PROFILE = VoicePrior(-2.0, 1.5, -2.2, 4.0)
 _CLIP = 10.0
+_MEASURED = ("distance", "innovation")  # by the stream's own covariance, in the order of `Distance.step`
 
 
 class Rebuilt(Protocol):
@@ -77,11 +78,11 @@ class Detector:
         features = len(scaling.mean)
         self._level = Level(features, settings.level_rows) if settings.scale == "stream" else None
         self._distances = {
-            voice.name: Distance(
-                f"voice{number}", arrays[f"{voice.name}.mean"], arrays[f"{voice.name}.covariance"], settings.weight
+            part.name: Distance(
+                f"part{number}", arrays[f"{part.name}.mean"], arrays[f"{part.name}.covariance"], settings.weight
             )
-            for number, voice in enumerate(settings.voices)
-            if voice.form == "distance"
+            for number, part in enumerate(settings.parts)
+            if f"{part.name}.covariance" in arrays
         }
         priors = [VoicePrior(v.q50, v.qt, v.mean, v.variance) for v in settings.voices]
         self._unified = Unified("voices", priors, settings.short, settings.weight)
@@ -171,7 +172,7 @@ class Detector:
         vectors: list[NDArray[np.float64]] = []
         for voice in self._settings.voices:
             residual = residuals[voice.part]
-            if voice.form == "distance":
+            if voice.form in _MEASURED:
                 vectors.append(residual.reshape(len(residual), -1).astype(np.float64))
             elif voice.form == "summary":
                 mean, factor = self._arrays[f"{voice.name}.mean"], self._arrays[f"{voice.name}.factor"]
@@ -191,9 +192,14 @@ class Detector:
     ) -> NDArray[np.float64]:
         """Return the score of one window of each of distinct streams."""
         logs = np.empty((len(slots), len(vectors)))
+        measured: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         for number, (voice, vector) in enumerate(zip(self._settings.voices, vectors, strict=True)):
-            distance = self._distances.get(voice.name)
-            logs[:, number] = vector if distance is None else distance.step(table, slots, vector)
+            if voice.form not in _MEASURED:
+                logs[:, number] = vector
+                continue
+            if voice.part not in measured:
+                measured[voice.part] = self._distances[voice.part].step(table, slots, vector)
+            logs[:, number] = measured[voice.part][_MEASURED.index(voice.form)]
         seen = table["voices_seen"][slots]
         said = self._unified.step(table, slots, logs)
         if self._settings.fuse == "max":
@@ -203,10 +209,11 @@ class Detector:
             for number in range(said.shape[1]):
                 score += said[:, number]
             score /= said.shape[1]
+        score *= self._settings.gain
         if self._profile is not None and self._hours is not None:
             error, counts = self._profile.step(table, slots, scaled[:, -1, 0].astype(np.float64), end)
             hours = self._hours.step(table, slots, error[:, None])[:, 0]
-            score = np.where(counts, np.maximum(score, hours), score)
+            score = np.where(counts, np.maximum(score, self._settings.gain * hours), score)
         score = np.clip(score, 0.0, MOST)
         warm = seen >= self._settings.warmup
         if self._extreme is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models import errors
 from monitor.table import Column, StreamTable
 
 HALF_LIFE = 3000.0
@@ -49,8 +50,15 @@ class Distance:
             Column(self._names[3], np.int64),
         )
 
-    def step(self, table: StreamTable, slots: NDArray[np.int32], vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return log of the squared distance of one vector `(n, D)` of each of distinct streams, then learn from it."""
+    def step(
+        self, table: StreamTable, slots: NDArray[np.int32], vector: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Judge one vector `(n, D)` of each of distinct streams, then learn from it.
+
+        Returns:
+            Log of the squared distance, and log of the mean square of the last three whitened numbers: what they bring
+            that those before do not explain.
+        """
         means, spreads, factors, seen = (table[name] for name in self._names)
         count = seen[slots]
         new = slots[count == 0]
@@ -69,8 +77,7 @@ class Distance:
         due = slots[(count + 1) % REFRESH == 0]
         if len(due):
             factors[due] = self._factor(spreads[due])
-        found: NDArray[np.float64] = np.log(total + _FLOOR)
-        return found
+        return np.log(total + _FLOOR), errors.log_square(white[:, :, None], errors.LAST)
 
     def _factor(self, packed: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the inverse Cholesky factors of packed covariances, packed."""

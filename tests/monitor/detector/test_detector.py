@@ -47,7 +47,7 @@ def voice(name: str, part: str, form: Form) -> Voice:
 def detector(scale: str, stride: int = 1) -> Detector:
     """Return a detector of one or two features with every form of error that goes with its scale."""
     features = 1 if scale == "stream" else 2
-    forms: Sequence[Form] = ("distance", "last_rows") if features == 1 else ("summary", "mean_square")
+    forms: Sequence[Form] = ("distance", "innovation", "last_rows") if features == 1 else ("summary", "mean_square")
     settings = Settings(
         scale=scale,
         level_rows=100,
@@ -68,8 +68,7 @@ def detector(scale: str, stride: int = 1) -> Detector:
         ),
     )
     arrays = {
-        "half-distance.mean": np.zeros(8),
-        "half-distance.covariance": np.eye(8),
+        **({"half.mean": np.zeros(8), "half.covariance": np.eye(8)} if features == 1 else {}),
         "half-summary.mean": np.zeros(4),
         "half-summary.factor": np.eye(4),
     }
