@@ -10,7 +10,7 @@ from models.errors import Form
 from models.view import View
 
 ARRAYS = "detector.npz"
-"""The file with what distances begin with: `PART.mean`, `PART.covariance`; of a summary `VOICE.mean`, `VOICE.factor`."""
+"""The file that distances begin with: `PART.mean`, `PART.covariance`; of a summary `VOICE.mean`, `VOICE.factor`."""
 
 
 class _Strict(BaseModel):
