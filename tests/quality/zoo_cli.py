@@ -49,13 +49,13 @@ def _tidegauge(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def measure(seed: int, folder: Path, kinds: Sequence[str] = KINDS) -> dict[str, Any]:
+def measure(seed: int, folder: Path, kinds: Sequence[str] = KINDS, epochs: int = 20) -> dict[str, Any]:
     """Train all kinds in one command, replay the test beats with each; return AUC by kind, and wall seconds."""
     beats = recordings.ecg5000()
     normal, test = folder / "normal.csv", folder / "test.csv"
     write(normal, beats.train)
     write(test, beats.test)
-    common = ("--set", f"window.length={LENGTH}", "--set", "train.epochs=20", "--set", f"train.seed={seed}")
+    common = ("--set", f"window.length={LENGTH}", "--set", f"train.epochs={epochs}", "--set", f"train.seed={seed}")
     began = time.monotonic()
     told = _tidegauge("train", normal, "--out", folder / "bundles", "--kind", ",".join(kinds), *common, "--json")
     trained = time.monotonic() - began

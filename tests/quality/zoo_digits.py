@@ -23,6 +23,7 @@ KINDS = ("dense", "conv2d", "vae", "denoising")
 EPOCHS, NOISE, NEIGHBOURS = 40, 0.3, 5
 COMMON: dict[str, Any] = {"loss": "binary_crossentropy", "scaling": "none", "epochs": EPOCHS}
 PLANE: dict[str, Any] = {"code_size": 2}  # a code to look at
+HELD = tuple(range(10))  # the digits that are held out, one after the other
 FEW: dict[str, Any] = {"epochs": 20}  # of the ten trainings with one digit held out
 
 
@@ -90,7 +91,7 @@ def held_out(kind: str, seed: int) -> list[float]:
     training, watched, measured = parts(seed)
     bench = Workbench(SHAPE, settings(kind, seed, **FEW))
     found = []
-    for strange in range(10):
+    for strange in HELD:
         usual = [part[digit[part] != strange] for part in (training, watched)]
         bench.fit(values[usual[0]], values[usual[1]], seed)
         found.append(ranking.auc_roc(bench.compute(values[measured])[0], digit[measured] == strange))
@@ -105,7 +106,7 @@ def measure(kind: str, seed: int, picture: Path | None = None) -> dict[str, Any]
         "neighbours": plane(kind, seed, picture),
         "auc": float(np.mean(aucs)),
         "auc, hardest digit": min(aucs),
-        "hardest digit": int(np.argmin(aucs)),
+        "hardest digit": HELD[int(np.argmin(aucs))],
     }
 
 
