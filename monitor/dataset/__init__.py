@@ -130,18 +130,21 @@ def shape(window: WindowSettings) -> WindowShape:
 
 def _joined(readers: Sequence[PartitionReader], features: int) -> tuple[Columns, tuple[str, ...]]:
     """Return the rows of all partitions, stream after stream, and the ids of the streams that have rows."""
-    parts = [Columns.none(features)]
+    parts: list[Columns] = []
     names: list[str] = []
     for reader in readers:
         part = reader.columns()
         part.stream += len(names)
         parts.append(part)
         names += list(reader.streams)
-    columns = Columns.concatenate(parts)
-    columns = columns.take(np.argsort(columns.stream, kind="stable"))
-    used, stream = np.unique(columns.stream, return_inverse=True)
-    columns.stream = stream.astype(np.int32)  # a stream of which no row became final has no number
-    return columns, tuple(names[number] for number in used.tolist())
+    columns = Columns.drained(parts or [Columns.none(features)])
+    if np.any(columns.stream[1:] < columns.stream[:-1]):
+        columns = columns.take(np.argsort(columns.stream, kind="stable"))
+    first = np.flatnonzero(np.diff(columns.stream, prepend=-1))
+    used = columns.stream[first].tolist()
+    # a stream of which no row became final has no number
+    columns.stream = np.repeat(np.arange(len(first), dtype=np.int32), np.diff(first, append=len(columns.stream)))
+    return columns, tuple(names[number] for number in used)
 
 
 def _starts(columns: Columns, window: WindowSettings) -> tuple[NDArray[np.int64], int]:

@@ -53,9 +53,17 @@ class Columns:
         return cls(np.zeros(0, np.int32), np.zeros((0, features), np.float32), np.zeros(0, np.int64), flag, flag, flag)
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Columns]) -> Columns:
-        """Return the rows of all parts, at least one."""
-        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+    def drained(cls, parts: Sequence[Columns]) -> Columns:
+        """Return the rows of all parts, at least one. They lose theirs column by column: no two are held twice."""
+        if len(parts) == 1:
+            return parts[0]
+        empty = cls.none(parts[0].values.shape[1])
+        columns = []
+        for field in fields(cls):
+            columns.append(np.concatenate([getattr(part, field.name) for part in parts]))
+            for part in parts:
+                setattr(part, field.name, getattr(empty, field.name))
+        return cls(*columns)
 
     def take(self, order: NDArray[np.intp]) -> Columns:
         """Return the rows at these positions."""
@@ -118,7 +126,7 @@ class PartitionReader:
 
     def columns(self) -> Columns:
         """Return all rows so far, each stream's in order."""
-        rows = Columns.concatenate(self._pieces)
+        rows = Columns.drained(self._pieces)
         self._pieces = [rows]
         if self._labelled:
             stream, start = (np.concatenate(column) for column in zip(*self._labelled, strict=True))
