@@ -212,8 +212,9 @@ class EventEncoder:
         """Return one entry a feature, the largest share first."""
         order = np.argsort(-alert.shares, kind="stable")
         expected = alert.expected.astype(np.float64)
+        residuals = self._residuals[: len(expected)]  # an event of another model has no figures
         with np.errstate(invalid="ignore"):
-            lower, upper = expected - self._residuals, expected + self._residuals
+            lower, upper = expected - residuals, expected + residuals
         return [
             {
                 "feature": self._features[f],
