@@ -3,7 +3,7 @@
 Kafka's limits are on compressed bytes, and kafka-python unpacks a batch whole, whatever it becomes: 200 KB of gzip on
 the wire were measured as 600 MB of memory. Here the client gets decoders that stop at `BATCH_LIMIT`, and a fetcher that
 ends a poll once `POLL_LIMIT` have been unpacked in it, so that many batches below the first limit are no way round it.
-What is left comes with the next poll. Nobody sends such batches by accident: a record's value is at most 64 KB here.
+What is left is fetched again for the next poll. Nobody sends such batches by accident: a value is at most 64 KB here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import lz4.frame
@@ -132,35 +132,26 @@ def _metered(unpack: Callable[[bytes], bytes]) -> Callable[[Any], bytes]:
     return decode
 
 
-class _Records:
-    """A partition's records, which may pause: `itertools.islice` takes the pause for the end, and comes again."""
-
-    def __init__(self, records: Iterator[Any]) -> None:
-        self._records = records
-
-    def __iter__(self) -> _Records:
-        return self
-
-    def __next__(self) -> Any:  # noqa: ANN401 - the client's record
-        if _meter.unpacked > POLL_LIMIT:
-            raise StopIteration
-        return next(self._records)
-
-
 class _Batches:
-    """The batches of a fetch; knows which one was taken last."""
+    """The batches of a fetch, which end when a poll has unpacked enough: the client fetches the rest again.
+
+    Attributes:
+        last: the one that was taken last.
+    """
 
     def __init__(self, batches: Any) -> None:  # noqa: ANN401 - the client has no types
         self._batches = batches
         self.last: Any = None
 
     def next_batch(self) -> Any:  # noqa: ANN401 - as above
+        if _meter.unpacked > POLL_LIMIT:
+            return None
         self.last = self._batches.next_batch()
         return self.last
 
 
 def _noting(parts: Any) -> Any:  # noqa: ANN401 - as above
-    """Return a maker of the client's fetched partitions that know in which batch they are."""
+    """Return a maker of the client's fetched partitions, with batches that end and are known."""
 
     def make(fetch_offset: int, place: Any, records: Any, **more: Any) -> Any:  # noqa: ANN401 - as above
         batches = _Batches(records)
@@ -184,13 +175,7 @@ def bound(consumer: Any) -> None:  # noqa: ANN401 - the client has no types
     """Let a consumer's polls end at `POLL_LIMIT`, and its errors name the batch."""
     fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way to bound a poll by bytes
     fetcher.PartitionRecords = _noting(fetcher.PartitionRecords)
-    parse, append, fetched = fetcher._parse_fetched_data, fetcher._append, fetcher.fetched_records  # noqa: SLF001 - as above
-
-    def bounded_parse(completed: Any) -> Any:  # noqa: ANN401 - as above
-        part = parse(completed)
-        if part is not None and part.record_iterator is not None:
-            part.record_iterator = _Records(part.record_iterator)
-        return part
+    append, fetched = fetcher._append, fetcher.fetched_records  # noqa: SLF001 - as above
 
     def bounded_append(drained: Any, part: Any, most: int, update_offsets: Any) -> int:  # noqa: ANN401 - as above
         try:
@@ -205,8 +190,7 @@ def bound(consumer: Any) -> None:  # noqa: ANN401 - the client has no types
         _meter.unpacked = 0
         return fetched(*arguments, **more)
 
-    fetcher._parse_fetched_data, fetcher._append = bounded_parse, bounded_append  # noqa: SLF001 - as above
-    fetcher.fetched_records = bounded_fetched
+    fetcher._append, fetcher.fetched_records = bounded_append, bounded_fetched  # noqa: SLF001 - as above
 
 
 def install() -> None:

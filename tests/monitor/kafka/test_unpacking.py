@@ -134,11 +134,23 @@ def fetcher_of(batches: list[bytes]) -> Any:
     )
     fetcher._sensors = fetcher._next_in_line_exception_metadata = fetcher._next_partition_records = None
     fetcher._paused_completed_fetches, fetcher._paused_partition_records = {}, {}
-    fetcher._completed_fetches = deque([SimpleNamespace(topic_partition=PLACE, fetched_offset=0)])
-    part = Fetcher.PartitionRecords(0, PLACE, MemoryRecords(b"".join(batches)))
-    fetcher._parse_fetched_data = lambda _: part
+    fetcher._completed_fetches = deque([SimpleNamespace(topic_partition=PLACE, fetched_offset=0)] * 100)
+
+    def parse(_: object) -> Any:
+        """Return what the broker has from the position on: whole batches, as Kafka sends them."""
+        offset = state.position.offset
+        left = [each for each in batches if struct.unpack(">q", each[:8])[0] + len_of(each) > offset]
+        return fetcher.PartitionRecords(offset, PLACE, MemoryRecords(b"".join(left)))
+
+    fetcher._parse_fetched_data = parse
     bound(SimpleNamespace(_fetcher=fetcher))
     return fetcher
+
+
+def len_of(batch_: bytes) -> int:
+    """Return how many records a batch has."""
+    count: int = MemoryRecords(batch_).next_batch().records_count
+    return count
 
 
 def batch(first: int, values: list[bytes], kind: int) -> bytes:
