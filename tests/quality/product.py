@@ -1,7 +1,8 @@
 """The product as the harness uses it: `train` on the allowed prefix, `replay` over the whole series.
 
 Nothing is set but the window's length and stride (and, for the baseline rows, the kind of model): defaults are what is
-measured. Every series is a partition of one recording, so that none of them can expire another.
+measured. Series are streams of one partition, moved in time by whole weeks so that they begin together: hours and days
+of the week stay, and no stream expires another.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from monitor.window import WindowSettings
 from tests.quality.recordings import Series
 
 _BATCH = 2048
+_WEEK = 604_800_000
 TOPIC = "quality"
 
 
@@ -79,6 +81,36 @@ class Memory(Source):
     def exhausted(self) -> bool:
         """Whether all rows were read."""
         return self._at >= max(len(part.time) for part in self._parts)
+
+
+class Together(Source):
+    """Series as streams of one partition, in the order of time, moved by whole weeks so that they begin together."""
+
+    def __init__(self, parts: Sequence[Series]) -> None:
+        """Read `parts`; `owner` and `row` say whose row an offset is."""
+        moves = [round((parts[0].time[0] - part.time[0]) / _WEEK) * _WEEK for part in parts]
+        time = np.concatenate([part.time + move for part, move in zip(parts, moves, strict=True)])
+        # Clocks of some series go back: their rows stay in their order all the same.
+        place = np.concatenate([np.maximum.accumulate(p.time + move) for p, move in zip(parts, moves, strict=True)])
+        order = np.argsort(place, kind="stable")
+        self.owner = np.repeat(np.arange(len(parts)), [len(part.time) for part in parts])[order].astype(np.int32)
+        self.row = np.concatenate([np.arange(len(part.time)) for part in parts])[order]
+        self._names = [part.name for part in parts]
+        self._time, self._values = time[order], np.concatenate([part.values for part in parts])[order]
+        self._at = 0
+
+    def poll(self, timeout: float) -> list[Batch | Rows]:
+        """Return the next rows."""
+        del timeout
+        rows = slice(self._at, self._at + _BATCH)
+        offset = np.arange(self._at, min(self._at + _BATCH, len(self._time)), dtype=np.int64)
+        self._at += _BATCH
+        return [Rows(TOPIC, 0, self._names, self.owner[rows], self._time[rows], self._values[rows], offset)]
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all rows were read."""
+        return self._at >= len(self._time)
 
 
 class _Scores(ScoreFile):
@@ -152,20 +184,23 @@ class Crew:
 def watch(bundle: Bundle, parts: Sequence[Series], overrides: Sequence[str] = ()) -> list[Found]:
     """Replay whole series with a bundle, and return what the product said."""
     config: Config = load(None, tuple(overrides))
-    scores, openings = _Scores(), _Openings()
-    replay(config, bundle, serving.Model(bundle), Memory(parts), out=openings, scores=scores)
+    scores, openings, source = _Scores(), _Openings(), Together(parts)
+    replay(config, bundle, serving.Model(bundle), source, out=openings, scores=scores)
     found = []
-    for number, part in enumerate(parts):
+    for part in parts:
         rows = len(part.time)
-        made = Found(np.full(rows, np.nan), np.full(rows, np.nan), np.zeros(rows, np.bool_), np.full(rows, -1, np.int8))
-        for piece in scores.rows.get((TOPIC, number), []):
-            made.score[piece.offset] = piece.score
-            made.line[piece.offset] = piece.threshold
-            made.status[piece.offset] = piece.status
-        found.append(made)
+        nothing = np.full(rows, np.nan)
+        found.append(Found(nothing, nothing.copy(), np.zeros(rows, np.bool_), np.full(rows, -1, np.int8)))
+    for piece in scores.rows.get((TOPIC, 0), []):
+        owner, row = source.owner[piece.offset], source.row[piece.offset]
+        for number in np.unique(owner).tolist():
+            own = owner == number
+            found[number].score[row[own]] = piece.score[own]
+            found[number].line[row[own]] = piece.threshold[own]
+            found[number].status[row[own]] = piece.status[own]
     for alert in openings.alerts:
         if alert.status == "firing":
-            found[alert.partition].opened[alert.last_offset] = True
+            found[source.owner[alert.last_offset]].opened[source.row[alert.last_offset]] = True
     return found
 
 
