@@ -15,6 +15,7 @@
 * `alert`: scores over the line → firing and resolved
 * `changes`: what the state's log must write
 * `state/`: what is known of the streams, as rows of a log; `keeper` restores it, and writes it with each commit
+* `checkpoint/`: the same in a local directory, with positions and the lengths of outputs, for files
 * `delivery`: events, dead letters and positions out, in the one order that loses nothing; `relay` for other sinks
 * `sinks/`: where alerts go: kafka, jsonl, alertmanager; one file each
 * `kafka/`: everything that touches the Kafka client

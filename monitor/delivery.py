@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import base64
 import os
+import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 import structlog
@@ -40,14 +40,20 @@ class DeadLetterFile:
         Raises:
             SinkError: if that is not possible.
         """
+        self._path = path
         try:
-            self._file = Path(path).open("ab")  # noqa: SIM115 - open for as long as the daemon lives
+            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             message = f"dead_letter.path {path}: {error.strerror}"
             raise SinkError(message) from None
 
     def write(self, letters: Sequence[DeadLetter]) -> None:
-        """Append letters; they are on disk when this returns."""
+        """Append letters; they are on disk when this returns.
+
+        Raises:
+            SinkError: if that is not possible.
+        """
+        lines = bytearray()
         for letter in letters:
             line: dict[str, str | None] = {name: value.decode("utf-8", "replace") for name, value in letter.headers}
             for name, raw in (("key", letter.key), ("value", letter.value)):
@@ -55,17 +61,22 @@ class DeadLetterFile:
                     line[name] = raw.decode() if raw is not None else None
                 except UnicodeDecodeError:
                     line[f"{name}_base64"] = base64.b64encode(raw or b"").decode()
-            self._file.write(msgspec.json.encode(line) + b"\n")
+            lines += msgspec.json.encode(line) + b"\n"
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            rest = memoryview(lines)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+            if stat.S_ISREG(os.fstat(self._file).st_mode):
+                os.fsync(self._file)
         except OSError as error:
-            message = f"dead_letter.path {self._file.name}: {error.strerror}"
+            message = f"dead_letter.path {self._path}: {error.strerror}"
             raise SinkError(message) from None
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. May be called twice."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
 
 class Delivery:
@@ -118,7 +129,7 @@ class Delivery:
             if self._alerts is not None:
                 messages += [Message(self._alerts, e.key, e.value, e.headers) for e in work.events]
             if self._dead_topic is not None:
-                messages += [_letter(self._dead_topic, each) for each in work.dead_letters]
+                messages += [letter_message(self._dead_topic, each) for each in work.dead_letters]
             elif self._dead_file is not None and work.dead_letters:
                 self._dead_file.write(work.dead_letters)
             for sink in self._sinks:
@@ -170,7 +181,7 @@ class Delivery:
             time.sleep(_NAP)
 
 
-def _letter(topic: str, letter: DeadLetter) -> Message:
+def letter_message(topic: str, letter: DeadLetter) -> Message:
     """Return a dead letter as a message: bytes as they came, but not more than a topic takes."""
     key, value, headers = letter.key, letter.value, letter.headers
     size = len(key or b"") + len(value or b"")

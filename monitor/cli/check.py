@@ -16,6 +16,7 @@ from monitor.engine import Engine
 from monitor.kafka.errors import KafkaProblem
 from monitor.kafka.topics import Cluster, Found, Topic
 from monitor.sources.base import SourceError
+from monitor.sources.files import FileSettings
 from monitor.sources.kafka import Settings as KafkaSource
 from monitor.table import ObjectColumn
 from monitor.threshold import DEFAULT_BUDGET, Static, ThresholdSettings
@@ -104,8 +105,10 @@ def _edges(config: Config) -> list[str]:
     dead = config.dead_letter
     where = None if dead is None else dead.topic or dead.path
     lines.append(f"dead letters: {'counted only' if where is None else where}")
-    topics = ", ".join(config.state_topics().values())
-    lines.append(f"state: {topics or 'in memory alone: it begins anew with every start'}")
+    kept = ", ".join(config.state_topics().values())
+    if isinstance(source, FileSettings) and source.pipe is None and config.state.type != "none":
+        kept = f"directory {config.state.folder}"
+    lines.append(f"state: {kept or 'in memory alone: it begins anew with every start'}")
     return lines
 
 

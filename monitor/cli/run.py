@@ -68,7 +68,7 @@ def command(config_path: Path, overrides: tuple[str, ...]) -> None:
         )
         for name in SIGNALS:
             signal.signal(name, _leave)
-        source = config.source.build(config.record, engine.features)
+        source = config.source.resume(config.record, engine.features, config.state, config.outputs())
         fed: list[Relay] = []
         try:
             service = Service(config, engine, source, [sink.build() for sink in relayed(config)[1]], metrics, health)

@@ -23,7 +23,7 @@ from monitor.logs import LogSettings
 from monitor.record import RecordSettings
 from monitor.sinks.base import SinkSettings
 from monitor.sinks.kafka import Settings as KafkaSink
-from monitor.sources.base import SourceSettings
+from monitor.sources.base import Output, SourceSettings
 from monitor.state import StateSettings
 from monitor.threshold import AnyThresholdSettings, Tracked
 from monitor.window import WindowSettings
@@ -103,6 +103,9 @@ class Config(BaseSettings):
         if self.state.type == "kafka" and self.source is not None and self.source.type != "kafka":
             message = "state of type kafka needs a Kafka source"
             raise ValueError(message)
+        if self.state.type == "directory" and self.source is not None and not hasattr(self.source, "paths"):
+            message = "state of type directory needs a source of files"
+            raise ValueError(message)
         self._apart()
         for number, sink in enumerate(self.sink):
             if isinstance(self.source, ConnectionSettings) and isinstance(sink, KafkaSink):
@@ -161,6 +164,13 @@ class Config(BaseSettings):
         if group is None or self.state.type == "none":
             return {}
         return {topic: f"{self.state.prefix(group)}-{topic}" for topic in self.topics()}
+
+    def outputs(self) -> list[Output]:
+        """Return where events and dead letters go beside a source of files."""
+        found: list[Output] = [(f"{sink.type} {getattr(sink, 'path', '')}".rstrip(), sink.file) for sink in self.sink]
+        if self.dead_letter is not None and self.dead_letter.path is not None:
+            found.append(("dead letters", self.dead_letter.path))
+        return found
 
     def secrets(self) -> list[str]:
         """Return the values that must not show anywhere."""

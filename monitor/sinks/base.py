@@ -35,6 +35,11 @@ class SinkSettings(BaseModel):
 
     type: str
 
+    @property
+    def file(self) -> str | None:
+        """The file that events are appended to, and that can be cut off at a length; None = there is none."""
+        return None
+
     def build(self) -> Sink:
         """Open the sink.
 

@@ -31,6 +31,11 @@ class Settings(SinkSettings):
     type: Literal["jsonl"] = "jsonl"
     path: str = Field(min_length=1, description="file to append to (its folder must exist), or - for standard output")
 
+    @property
+    def file(self) -> str | None:
+        """The file; standard output cannot be cut off."""
+        return None if self.path == STDOUT else self.path
+
     def build(self) -> Sink:
         """Open the file; it is made if it is not there.
 

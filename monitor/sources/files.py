@@ -8,11 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import structlog
 from pydantic import Field, field_validator
 
-from monitor.sources.base import SourceError, SourceSettings
+from monitor.record import RecordSettings
+from monitor.sources.base import Output, Source, SourceError, SourceSettings
 from monitor.sources.compression import bare
+from monitor.state import StateSettings
 
+log = structlog.get_logger(__name__)
+
+EXIT_OPERATOR = 78
 STDIN = "-"
 """The path that means standard input."""
 
@@ -35,6 +41,33 @@ class FileSettings(SourceSettings):
         """The files in order."""
         return (self.path,) if isinstance(self.path, str) else self.path
 
+    @property
+    def pipe(self) -> str | None:
+        """The first of the files that is none, so that it cannot be read again; None if all can."""
+        return next((path for path in self.paths if path == STDIN or is_pipe(path)), None)
+
+    def resume(
+        self,
+        record: RecordSettings,
+        features: Sequence[str] | None,
+        state: StateSettings,
+        outputs: Sequence[Output] = (),
+    ) -> Source:
+        """Open the source, with its state in a directory unless it cannot be read twice."""
+        from monitor.sources.kept import Kept
+
+        pipe = self.pipe
+        if state.type == "directory" and pipe is not None:
+            message = f"{topic([pipe])}: a pipe cannot be read again after a restart: state.type must be none for it"
+            raise SourceError(message, EXIT_OPERATOR)
+        if state.type == "none" or pipe is not None:
+            why = "state.type none" if pipe is None else "a pipe cannot be read again"
+            log.warning("state_not_kept", reason=f"{why}: a restart begins anew, and events may come again")
+            return self.build(record, features)
+        for path in self.paths:
+            check(path)
+        return Kept(self, record, features, state.folder, outputs)
+
     @classmethod
     def recording(cls, paths: Sequence[str], configured: SourceSettings | None = None) -> Self:
         """Return the settings that read the files `paths` once from start to end."""
@@ -50,6 +83,11 @@ def topic(paths: Sequence[str]) -> str:
 def stem(path: str) -> str:
     """Return the name of a file without its ends: `data/pump-17.csv.gz` is `pump-17`."""
     return "stdin" if path == STDIN else Path(bare(path)).stem
+
+
+def is_pipe(path: str) -> bool:
+    """Return whether a path is there, but is no regular file: what is read of it is gone."""
+    return Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()
 
 
 def failed(path: str, error: OSError) -> SourceError:

@@ -19,7 +19,13 @@ _PAUSE = 0.05
 
 
 class Input(Protocol):
-    """Where bytes come from."""
+    """Where bytes come from.
+
+    Attributes:
+        renewals: how often a followed file was replaced or emptied, and is read from its beginning since.
+    """
+
+    renewals: int
 
     def read(self, timeout: float) -> bytes | None:
         """Return what is there, empty at the end of the input, None if nothing came within `timeout` seconds."""
@@ -30,6 +36,8 @@ class Input(Protocol):
 
 class Pipe:
     """Standard input, or a named pipe: what has arrived is returned at once."""
+
+    renewals = 0
 
     def __init__(self, path: str, descriptor: int) -> None:
         """Take the open descriptor."""
@@ -69,6 +77,7 @@ class File:
     def __init__(self, path: str, descriptor: int, *, follow: bool) -> None:
         """Take the open descriptor."""
         self._path, self._descriptor, self._follow = path, descriptor, follow
+        self.renewals = 0
 
     def read(self, timeout: float) -> bytes | None:
         """Return the next bytes; at the end of a followed file, wait at most `timeout` seconds for more."""
@@ -82,6 +91,7 @@ class File:
                 if renewed:
                     old, self._descriptor = self._descriptor, os.open(self._path, os.O_RDONLY)
                     os.close(old)
+                    self.renewals += 1
                     return b"\n"  # ends the last line of the old file
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -89,6 +99,12 @@ class File:
                 time.sleep(min(_PAUSE, left))
         except OSError as error:
             raise failed(self._path, error) from error
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of what is read at present."""
+        found = os.fstat(self._descriptor)
+        return found.st_dev, found.st_ino
 
     def _renewed(self) -> bool:
         try:
@@ -108,6 +124,8 @@ class File:
 
 class Archive:
     """A compressed file, decompressed."""
+
+    renewals = 0
 
     def __init__(self, path: str, descriptor: int) -> None:
         """Take the open descriptor."""

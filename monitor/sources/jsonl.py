@@ -79,6 +79,15 @@ class JsonlSource(LineSource):
         self._last = (self._topic, 0)
         self._after: dict[tuple[str, int], int] = {}  # (topic, partition) → offset behind its last record
 
+    def count_from(self, topic: str, number: int) -> None:
+        """Begin to count at a number, in the name of a topic: for files that others came before; to be called first."""
+        self._topic, self._next, self._last = topic, number, (topic, 0)
+
+    @property
+    def number(self) -> int | None:
+        """Number of the next record; None where records have positions of their own."""
+        return None if self._enveloped else self._next
+
     def _begin(self, path: str) -> None:
         self._path = path
         self._enveloped = None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from monitor.sources.base import Batch, Rows, Source, SourceError
 from monitor.sources.compression import is_compressed
 from monitor.sources.files import STDIN, check, topic
-from monitor.sources.inputs import CHUNK, open_input
+from monitor.sources.inputs import CHUNK, File, open_input
 
 VALUE_LIMIT = 1 << 16
 """Longest value of a record in bytes; a longer one is handed on as its first `VALUE_LIMIT + 1` bytes."""
@@ -36,9 +36,11 @@ class Lines:
         """Return the lines that have arrived, waiting at most `timeout` seconds for the first.
 
         A line has no end of line, and may be cut at `LINE_LIMIT` + 1 bytes. The last line of a file needs no end of
-        line. None come at the end (`ended`), or if none came in time.
+        line. None come at the end (`ended`), if none came in time, or where a followed file was replaced: lines of the
+        old one and of the new one never come together.
         """
         deadline = time.monotonic() + timeout
+        renewals = self._input.renewals
         while not self.ended:
             chunk = self._input.read(max(0.0, deadline - time.monotonic()))
             if chunk is None:
@@ -49,9 +51,14 @@ class Lines:
             lines = self._split(chunk)
             if lines:
                 return lines
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or self._input.renewals != renewals:
                 break
         return []
+
+    @property
+    def turn(self) -> tuple[int, int, int] | None:
+        """Of a regular file: how often it was replaced, and device and inode of what is read at present."""
+        return (self._input.renewals, *self._input.identity) if isinstance(self._input, File) else None
 
     def _split(self, chunk: bytes) -> list[bytes]:
         """Take the lines that `chunk` completes."""
@@ -115,6 +122,11 @@ class LineSource(Source):
             self._lines = Lines(path, follow=self._follow and not self._waiting)
             self._begin(path)
         return self._lines
+
+    @property
+    def turn(self) -> tuple[int, int, int] | None:
+        """See `Lines.turn`; of the last file, None before it is open."""
+        return None if self._lines is None or self._waiting else self._lines.turn
 
     @abstractmethod
     def _begin(self, path: str) -> None:

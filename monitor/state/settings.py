@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from monitor.duration import Duration, PositiveDuration
+
+DIRECTORY = "tidegauge-state"
+"""Where the state of files is kept unless `path` says otherwise."""
 
 Policy = Literal["refuse", "restart_lines", "keep_lines"]
 
@@ -16,8 +20,15 @@ class StateSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["kafka", "none"] | None = Field(
-        None, description="kafka: a compacted topic for each input topic; none: memory alone; null: as the source"
+    type: Literal["kafka", "directory", "none"] | None = Field(
+        None,
+        description="kafka: a compacted topic for each input topic; directory: path, for files; none: memory alone;"
+        " null: as the source (none for standard input)",
+    )
+    path: Path | None = Field(
+        None,
+        description="directory of this process alone: of state (type directory; null: tidegauge-state), and of what the"
+        " crash-loop breaker notes (Kafka; null: $STATE_DIRECTORY, else a folder in the one for temporary files)",
     )
     topic: str | None = Field(
         None,
@@ -36,6 +47,11 @@ class StateSettings(BaseModel):
         description="what a bundle that the state has not had does: refuse, restart_lines (lines begin anew, firing"
         " alerts are resolved) or keep_lines",
     )
+
+    @property
+    def folder(self) -> Path:
+        """The directory of the state of files."""
+        return self.path or Path(DIRECTORY)
 
     def prefix(self, group_id: str) -> str:
         """Return what the names of the state topics of a consumer group begin with."""
