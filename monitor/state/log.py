@@ -32,6 +32,10 @@ _LARGEST_BUCKET = 64
 _MOST_IMAGES = 4_000_000
 """Bytes of images in one transaction, about: a sweep that is behind must not make a transaction that takes seconds."""
 
+_SWEEP_STREAMS, _LEAST_SWEEP = 4, 8_000
+"""A sweep takes so many records a live stream, and so many at least: what a restore reads of the input goes with what
+it reads of the log. Few streams would else be written anew so seldom that a restore reads input for many seconds."""
+
 _MOST_NAMES = 2_000  # streams in a message: an id has up to 256 bytes
 _CONFIGS = 16
 """So many configurations are remembered."""
@@ -223,7 +227,7 @@ class StateLog:
             writer: who writes.
             stages: generations of the stages.
             pending: counts the records of the partition that wait.
-            sweep_records: a sweep takes about so many input records.
+            sweep_records: a sweep takes about so many input records, fewer where there are few streams.
             sweep_seconds: or so long, whichever comes first.
             position: where in the log the next message comes, or later.
             before: the META that was restored.
@@ -312,7 +316,8 @@ class StateLog:
         """Yield the images whose turn it is."""
         buckets = self._buckets
         now = self._clock()
-        share = (next_offset - self._next) / self._sweep_records + (now - self._at) / self._sweep_seconds
+        records = min(self._sweep_records, max(_LEAST_SWEEP, _SWEEP_STREAMS * self._partition.table.live_count))
+        share = (next_offset - self._next) / records + (now - self._at) / self._sweep_seconds
         self._at = now
         self._debt = min(self._debt + share * buckets, float(buckets))
         written = 0

@@ -7,6 +7,8 @@ in it is ever executed or unpickled; every length is checked against the declara
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -129,10 +131,12 @@ def unpack(table: StreamTable, packed: Packed, columns: Sequence[AnyColumn], *, 
     elif not kept.all():
         message = "rows of streams that it does not name"
         raise DamagedError(message)
+    whole, here = bool(kept.all()), slots[kept]
     for column in columns:
         name = layout(column)
         if isinstance(column, Column) and name in packed.columns:
-            table[column.name][slots[kept]] = _values(column, packed.columns[name], len(slots))[kept]
+            values = _values(column, packed.columns[name], len(slots))
+            table[column.name][here] = values if whole else values[kept]
         elif isinstance(column, ObjectColumn) and name in packed.objects:
             dumped = packed.objects[name]
             if len(dumped) != len(slots):
@@ -169,17 +173,18 @@ def _unpack_ragged(
     ragged.append(slots[kept], counts[kept], rows[np.repeat(kept, counts)])
 
 
+@functools.lru_cache(maxsize=1_024)
 def row_bytes(column: AnyColumn) -> int:
     """Return the bytes that a column takes in a packed row; objects and ragged rows: a guess."""
     if isinstance(column, Column):
-        return int(np.dtype(column.dtype).itemsize * np.prod(column.shape, dtype=np.int64))
+        return int(np.dtype(column.dtype).itemsize * math.prod(column.shape))
     return _GUESS
 
 
 def _values(column: Column, data: bytes, count: int) -> NDArray[Any]:
     dtype = np.dtype(column.dtype).newbyteorder("<")
     shape = (count, *column.shape)
-    if len(data) != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+    if len(data) != dtype.itemsize * math.prod(shape):
         raise _other(column.name)
     return np.frombuffer(data, dtype).reshape(shape)
 

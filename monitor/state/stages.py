@@ -7,6 +7,7 @@ costs no rewriting.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -45,6 +46,7 @@ class Stage:
     signature: str
 
 
+@functools.lru_cache(maxsize=1_024)
 def layout(column: AnyColumn) -> str:
     """Return a column's name with its dtype and shape."""
     if isinstance(column, Column):
