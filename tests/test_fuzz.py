@@ -84,12 +84,12 @@ def test_what_goes_wrong_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     from tests.fuzz import __main__ as program
 
     monkeypatch.setattr(program, "PATIENCE", 0.05)
-    before = signal.signal(signal.SIGALRM, program._too_slow)
+    before = signal.signal(signal.SIGPROF, program._too_slow)
     try:
         tally = program.Tally(_Fragile())
         program._some("fragile", tally, 30, "1")
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGPROF, before)
     assert tally.inputs == 30
     assert {line.split()[1] for line in tally.found} == {"KeyError:", "MemoryError:", "TooSlowError:"}
     assert tally.outcomes["found"] == len(tally.found) == 30 - tally.outcomes["taken"]

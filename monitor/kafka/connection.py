@@ -174,8 +174,11 @@ class ConnectionSettings(BaseModel):
                 self.sasl_oauthbearer_cafile,
             )
             tokens = Tokens(TokenEndpoint(client))
-        tokens.token()
+        tokens.first()
         return tokens
+
+
+_METADATA_MS = 20
 
 
 def _loopback(host: str) -> bool:
@@ -207,4 +210,7 @@ def connect(make: Callable[..., Any], connection: ConnectionSettings, **more: An
         raise
     if hasattr(client, "_fetcher"):
         bound(client)
+        # Between two looks at the topics: the client's own 100 ms, which nothing public changes, would pass once at
+        # every start, between connecting and asking for a topic.
+        client._cluster.config["retry_backoff_ms"] = _METADATA_MS  # noqa: SLF001 - as said
     return client

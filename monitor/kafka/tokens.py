@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode, urlsplit
 
+from kafka.errors import KafkaConnectionError
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from monitor.kafka.errors import EXIT_OPERATOR, EXIT_RETRY, KafkaProblem
@@ -45,19 +46,30 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the client has no 
         self._fetch = fetch
         self.problem: KafkaProblem | None = None
 
+    def first(self) -> str:
+        """Return a token.
+
+        Raises:
+            KafkaProblem: if none can be had; the message names the setting.
+        """
+        self.problem = None
+        try:
+            return self._fetch()
+        except KafkaProblem as error:
+            self.problem = error
+            raise
+
     def token(self) -> str:
         """Return a token.
 
         Raises:
-            KafkaProblem: if none can be had.
+            KafkaConnectionError: if none can be had: for a client that runs, an issuer that is away for a while is as a
+                broker that is.
         """
         try:
-            found = self._fetch()
+            return self.first()
         except KafkaProblem as error:
-            self.problem = error
-            raise
-        self.problem = None
-        return found
+            raise KafkaConnectionError(str(error)) from None
 
 
 class TokenFile:

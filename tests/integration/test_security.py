@@ -114,7 +114,6 @@ def _secure(address: str, protocol: str, cafile: Path, **more: Any) -> dict[str,
         "bootstrap_servers": [address],
         "security_protocol": protocol,
         "ssl_cafile": str(cafile),
-        "bootstrap_timeout_ms": 4_000,
         **more,
     }
 
@@ -277,7 +276,8 @@ def test_who_is_not_let_in_is_told_why(
         "an open token": ({**token, **no_tls}, "source: OAUTHBEARER over SASL_PLAINTEXT shows the token"),
     }
     work = job()
-    configs = {name: work.member(**source) for name, (source, _) in cases.items()}
+    # So long the client tries, whatever brokers answer.
+    configs = {name: work.member(**source, bootstrap_timeout_ms=6_000) for name, (source, _) in cases.items()}
     daemons = {name: configs.pop(name) for name in ("another authority", "another host", "SCRAM", "an ended token")}
     found = {**outcomes(daemons, tmp_path), **asked(configs, tmp_path / "asked")}
     for name, (_, said) in cases.items():
@@ -318,3 +318,30 @@ def test_a_right_that_is_missing_is_named(
         status, line = found[name]
         assert status == 78, f"{name}: {line}"
         assert [text for text in said if text not in line] == [], f"{name}: {line}"
+
+
+def test_tokens_are_renewed_and_an_issuer_may_be_away(
+    fortress: Fortress, ways: dict[str, Callable[[], Way]], job: Callable[..., Job], tmp_path: Path
+) -> None:
+    """If it failed, a daemon with a token would end after an hour, or with the next restart of the issuer."""
+    way, work = ways["client credentials"](), job()
+    fortress.allow(way.principal, documented(work))
+    issuer = fortress.issuer
+    before, issuer.seconds = issuer.seconds, 5
+    try:
+        with Daemon(tmp_path / "one", work.member(**way.source)) as daemon:
+            until(partial(topics.consume_all, fortress.bootstrap, work.alerts), "nothing fires")
+            first = len(issuer.given)
+            until(lambda: len(issuer.given) > first, "no token is renewed")
+            issuer.answers.extend([(503, b"")] * 6)
+            until(lambda: not issuer.answers, "no token is renewed again")
+            renewed = len(issuer.given)
+            topics.produce(fortress.bootstrap, work.input, rows((STREAM,), ROWS, ROWS + 2 * PERIOD))
+            until(lambda: len(topics.consume_all(fortress.bootstrap, work.alerts)) > 4, "it does not go on")
+            assert len(issuer.given) > renewed
+            assert daemon.stop()[0] == 0
+            assert daemon.said == []
+            assert not [each for each in (*issuer.given, *way.secrets) if each in daemon.text]
+    finally:
+        issuer.seconds = before
+        issuer.answers.clear()

@@ -134,6 +134,8 @@ class Fortress(Broker):
         found[f"{login}oauthbearer.sasl.jaas.config"] = _JAAS.format(
             module="oauthbearer.OAuthBearerLoginModule", options=""
         )
+        # So soon a client with a token must show a new one, or be cut off.
+        found[f"{login}oauthbearer.connections.max.reauth.ms"] = "4000"
         handler = f"{_OAUTH}.OAuthBearerValidatorCallbackHandler"
         found[f"{login}oauthbearer.sasl.server.callback.handler.class"] = handler
         return found

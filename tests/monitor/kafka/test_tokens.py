@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kafka.errors import KafkaConnectionError
 
 from monitor.kafka.errors import KafkaProblem
 from monitor.kafka.tokens import Client, TokenEndpoint, TokenFile, Tokens
@@ -59,8 +60,10 @@ def test_a_file_without_a_token(tmp_path: Path, content: bytes) -> None:
     file.write_bytes(content)
     tokens = Tokens(TokenFile("source.sasl_oauthbearer_token_file", file))
     with pytest.raises(KafkaProblem, match=r"^source\.sasl_oauthbearer_token_file: \S+ ") as caught:
-        tokens.token()
+        tokens.first()
     assert caught.value is tokens.problem
+    with pytest.raises(KafkaConnectionError, match=r"^\S*KafkaConnectionError: source\.sasl_oauthbearer_token_file"):
+        tokens.token()  # of a client that runs: the next try may find it mended
     assert caught.value.status == 78
     assert "\n" not in str(caught.value)
     assert "Bearer b" not in str(caught.value)
