@@ -12,7 +12,7 @@ from typing import Any
 from kafka import KafkaAdminClient, TopicPartition
 
 from tests.faults.catalogue import fault
-from tests.faults.world import Verdict, World
+from tests.faults.world import PATIENCE, Verdict, World
 from tests.kafka.topics import create_topic, delete_topics
 
 EXIT_OPERATOR = 78
@@ -21,13 +21,14 @@ EXIT_OPERATOR = 78
 @contextmanager
 def _aside(world: World, config: Mapping[str, Any] | None = None) -> Iterator[World]:
     """A job of one member that has consumed and committed something."""
+    world.feed.stop()
     world.asides += 1
     folder = world.folder / f"aside-{world.asides}"
     folder.mkdir()
     aside = World(world.cluster, world.proxies, world.bundle, folder, world.chance, members=1, config=config or {})
     try:
         aside.feed.start()
-        aside.fleet.wait(lambda: sum(aside.committed().values()) > 300, "a new job commits nothing", 90)
+        aside.fleet.wait(lambda: sum(aside.committed().values()) > 300, "a new job commits nothing", PATIENCE)
         yield aside
     finally:
         aside.close()
@@ -37,7 +38,7 @@ def _refuses(aside: World, *words: str) -> list[str]:
     """Start the member again: it must end with 78 and a line that says all of this."""
     member = aside.fleet.members["m0"]
     daemon = member.start()
-    status = daemon.ended()
+    status = daemon.ended(PATIENCE)
     said = " | ".join(daemon.said)
     if status != EXIT_OPERATOR or "Traceback" in daemon.text:
         return [f"it ended with {status} instead of 78: {said[-300:]}"]
@@ -47,7 +48,7 @@ def _refuses(aside: World, *words: str) -> list[str]:
 def _stop(aside: World) -> None:
     aside.feed.stop()
     aside.oracle.advance()
-    aside.drain(90)
+    aside.drain(PATIENCE)
     aside.fleet.stop("m0")
 
 
@@ -109,13 +110,13 @@ def spoilt(world: World) -> list[str]:
         ended = world.fleet.statuses.copy()
         world.kill(name)
         world.fleet.wait(
-            lambda: world.fleet.statuses[EXIT_OPERATOR] > ended[EXIT_OPERATOR], "a spoilt model is served", 60
+            lambda: world.fleet.statuses[EXIT_OPERATOR] > ended[EXIT_OPERATOR], "a spoilt model is served", PATIENCE
         )
         path.write_bytes(whole)
         member = world.fleet.members[name]
         world.fleet.rest(0.5)
         if member.running and member.daemon is not None and not member.daemon.said:
-            member.daemon.wait_for("starting", 60)
+            member.daemon.wait_for("starting", PATIENCE)
     finally:
         path.write_bytes(whole)
         world.fleet.rest(1)

@@ -158,7 +158,7 @@ class Fleet:
             self.tend()
             time.sleep(0.1)
 
-    def ready(self, seconds: float = 120) -> None:
+    def ready(self, seconds: float = 600) -> None:
         """Wait until every member says that it consumes.
 
         Raises:

@@ -78,7 +78,7 @@ class Oracle:
         self._bootstrap, self._topic = bootstrap, topic
         self._read: dict[TopicPartition, int] = {TopicPartition(topic, n): 0 for n in range(partitions)}
 
-    def advance(self, seconds: float = 120) -> Expected:
+    def advance(self, seconds: float = 600) -> Expected:
         """Process everything up to the topic's present end.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +18,16 @@ from monitor import keeper, service
 from monitor.config import Config, load
 from monitor.engine import Engine
 from monitor.http import Health
-from monitor.kafka import changelog, consumer, transactions
+from monitor.kafka import changelog, connection, consumer, transactions
 from monitor.metrics import Metrics
 from monitor.service import Service
 from monitor.sources import kafka as kafka_source
 from monitor.sources.base import Batch, SourceError
+from monitor.state import Restore, read_entry, stages_of
 from tests.faults.scripted_broker import ScriptedBroker
 from tests.faults.scripted_client import Clock, Crash, Script, World
-from tests.integration.streams import value
+from tests.faults.state import difference, known
+from tests.integration.streams import MINUTE, START
 
 INPUT, ALERTS, DEAD, STATE = "in", "alerts", "dead", "g-state-in"
 PARTITIONS = 2
@@ -100,6 +103,7 @@ class Cluster:
             for module in (consumer, changelog, transactions, kafka_source, keeper, service):
                 patch.setattr(module, "time", self.clock)
             patch.setattr(consumer, "KafkaConsumer", self._consumer)
+            patch.setattr(connection, "bound", lambda _: None)  # there is nothing to unpack here
             patch.setattr(kafka_source, "require_right", lambda *_: None)  # there are no rights here
             patch.setattr(changelog, "KafkaConsumer", self._consumer)
             patch.setattr(transactions, "KafkaProducer", self._producer)
@@ -116,21 +120,22 @@ class Cluster:
     def produce(self, stream: int, rows: int) -> None:
         """Write the next rows of a stream."""
         for _ in range(rows):
-            raw = value(self._rows[stream])
+            row = self._rows[stream]
             self._rows[stream] += 1
+            wave = math.sin((row + stream) * 2 * math.pi / 12)
+            high = 40.0 if (row + 5 * stream) % 16 == 0 else 0.0  # for as long as it stays in the window
+            values = {"pressure": round(50 + 5 * wave + high, 3), "flow": round(1_000 + 40 * wave, 3)}
+            raw = json.dumps({"time": START + row * MINUTE, "values": values}).encode()
             self.broker.append((INPUT, stream % PARTITIONS), b"s%d" % stream, raw)
 
     def wanted(self) -> Counter[bytes]:
         """Return the events that the input must become."""
         batches = []
         for number in range(PARTITIONS):
-            entries = self.broker.read((INPUT, number), self._done[number])
-            if entries:
-                self._done[number] = entries[-1].offset + 1
-                offsets = [entry.offset for entry in entries]
-                stamps = [1_700_000_000_000] * len(entries)
-                keys, values = [entry.key for entry in entries], [entry.value for entry in entries]
-                batches.append(Batch(INPUT, number, offsets, stamps, keys, values))
+            batch = self._batch(number, self._done[number])
+            if len(batch):
+                self._done[number] = batch.offsets[-1] + 1
+                batches.append(batch)
         if batches:
             self._wanted.update(event.value or b"" for event in self._oracle.process(batches).events)
         return self._wanted
@@ -139,10 +144,37 @@ class Cluster:
         """Return the events that a reader of committed messages sees."""
         return Counter(entry.value or b"" for entry in self.broker.read((ALERTS, 0), 0))
 
+    def state_problem(self) -> str:
+        """Return what is wrong with the state that a new owner would find."""
+        for number in range(PARTITIONS):
+            key = (INPUT, number)
+            partition = self._oracle.pipeline.partition(*key)
+            entries = [entry.value or b"" for entry in self.broker.read((STATE, number), 0)]
+            metas = [entry.meta for entry in map(read_entry, entries) if entry.meta is not None]
+            restore = Restore(partition, metas[-1], stages_of(self._oracle.pipeline, self._oracle.features))
+            for value in entries:
+                restore.apply(value)
+            begin = restore.finish(self._done[number])
+            batch = self._batch(number, begin)
+            if len(batch):
+                restore.rewind(self._oracle.pipeline.windower, self._oracle.again(batch, partition))
+            mine = self._oracle.partitions[key]
+            problem = difference(known(partition, self._oracle.pipeline), known(mine, self._oracle.pipeline))
+            if problem:
+                return f"{key}: {problem}"
+        return ""
+
     def drained(self) -> bool:
         """Whether the group has committed all of the input."""
         ends = {(INPUT, number): self.broker.end((INPUT, number), stable=True) for number in range(PARTITIONS)}
         return all(self.broker.offsets.get(place, (0, ""))[0] == end for place, end in ends.items())
+
+    def _batch(self, number: int, begin: int) -> Batch:
+        """Return the input of a partition from an offset on."""
+        entries = self.broker.read((INPUT, number), begin)
+        offsets = [entry.offset for entry in entries]
+        keys, values = [entry.key for entry in entries], [entry.value for entry in entries]
+        return Batch(INPUT, number, offsets, [START] * len(entries), keys, values)
 
     def _consumer(self, **settings: Any) -> Any:
         return self.here.consumer(**settings)
@@ -169,7 +201,7 @@ def _sections(bundle: Bundle) -> dict[str, Any]:
             "commit_interval_ms": 0,
         },
         "model": {"bundle": str(bundle.path)},
-        "threshold": {"type": "tracked", "q": 0.9, "half_life": 10, "prior_weight": 3},
+        "threshold": {"type": "tracked", "q": 0.99, "half_life": 1_000, "prior_weight": 2_000},
         "alert": {"open_after": 1, "resolve_after": 1, "rest": 0},
         "sink": {"type": "kafka", "topic": ALERTS},
         "dead_letter": {"topic": DEAD},

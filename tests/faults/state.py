@@ -84,12 +84,12 @@ class Log:
                     [record.value for record in records],
                 )
                 restore.rewind(self._engine.pipeline.windower, self._engine.again(batch, partition))
-        return _difference(
-            _known(partition, self._engine.pipeline), _known(oracle.engine.partitions[key], oracle.engine.pipeline)
+        return difference(
+            known(partition, self._engine.pipeline), known(oracle.engine.partitions[key], oracle.engine.pipeline)
         )
 
 
-def _known(partition: Partition, pipeline: Pipeline) -> dict[str, Any]:
+def known(partition: Partition, pipeline: Pipeline) -> dict[str, Any]:
     """Return all that is known of a partition, in bytes."""
     table = partition.table
     found: dict[str, Any] = {
@@ -104,7 +104,7 @@ def _known(partition: Partition, pipeline: Pipeline) -> dict[str, Any]:
     return found
 
 
-def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Return the first thing that differs."""
     for name in [*wanted, *found]:
         mine, theirs = found.get(name), wanted.get(name)

@@ -37,7 +37,7 @@ class View:
         self._at: dict[TopicPartition, int] = {TopicPartition(topic, number): 0 for number in range(partitions)}
         self.seen = 0
 
-    def look(self, seconds: float = 60) -> list[Any]:
+    def look(self, seconds: float = 300) -> list[Any]:
         """Return what came since, by partition, then offset; nothing is hidden any more by an open transaction.
 
         Raises:
@@ -91,7 +91,7 @@ class Witness:
         self._thread = threading.Thread(target=self._run, name="witness", daemon=True)
         self._thread.start()
 
-    def take(self, count: int, seconds: float = 60) -> list[str]:
+    def take(self, count: int, seconds: float = 300) -> list[str]:
         """Return what was noted since last asked, once it is `count` notes, or after `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

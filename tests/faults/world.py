@@ -28,6 +28,9 @@ from tests.faults.views import View, Witness
 from tests.kafka.cluster import Cluster
 from tests.kafka.topics import create_topic
 
+PATIENCE = 600.0
+"""Seconds that anything may take that must happen in the end: the machine may be busy with other things."""
+
 PARTITIONS = 6
 STREAMS = 24
 RSS_LIMIT, FILES_LIMIT, THREADS_LIMIT = 600 << 20, 120, 60
@@ -188,7 +191,7 @@ class World:
         )
         return wanted
 
-    def check(self, verdict: Verdict, patience: float = 120) -> Verdict:
+    def check(self, verdict: Verdict, patience: float = PATIENCE) -> Verdict:
         """Drain, and hold what came out against what had to. Adds to the verdict what does not hold."""
         begun = time.monotonic()
         self.feed.stop()

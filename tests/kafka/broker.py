@@ -59,6 +59,7 @@ class Broker:
     Attributes:
         bootstrap: addresses of the plain listeners, `host:port,…`; the same after a restart.
         sasl_bootstrap: addresses of the SASL listeners; empty for a Kafka that somebody else runs.
+        patience: how many seconds a start may take.
         owned: whether this object started the cluster; another one cannot be stopped, killed or frozen.
     """
 
@@ -74,6 +75,7 @@ class Broker:
         self._properties = dict(properties or {})
         self._nodes: dict[int, Node] = {}
         self._keeper: subprocess.Popen[str] | None = None
+        self.patience = START_SECONDS
         self.owned = not isinstance(self._where, place.External)
         if isinstance(self._where, place.External):
             self.bootstrap, self.sasl_bootstrap = self._where.bootstrap, ""
@@ -189,7 +191,7 @@ class Broker:
 
     def _wait(self) -> None:
         """Wait until every node is in the metadata and groups and transactions have their coordinators."""
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + self.patience
         while True:
             try:
                 if self._listening():
@@ -201,7 +203,7 @@ class Broker:
                 problem = "it does not listen"
             dead = [number for number, node in self._nodes.items() if not node.running()]
             if dead or time.monotonic() > deadline:
-                what = f"node {dead[0]} ended" if dead else f"not ready after {START_SECONDS:.0f} s ({problem})"
+                what = f"node {dead[0]} ended" if dead else f"not ready after {self.patience:.0f} s ({problem})"
                 said = self._nodes[dead[0] if dead else min(self._nodes)].said() if self._nodes else ""
                 message = f"Kafka at {self.bootstrap}: {what}\n{said}"
                 raise BrokerError(message)

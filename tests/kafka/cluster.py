@@ -30,6 +30,7 @@ class Cluster(Broker):
             NoKafkaError: if this machine has no Kafka.
         """
         super().__init__(nodes, where=where)
+        self.patience = 300.0  # a start after a fault, beside daemons that want the processor, too
         ports = free_ports(2 * nodes)
         self.numbers = list(range(1, nodes + 1))
         self.inner_ports = dict(zip(self.numbers, ports[:nodes], strict=True))
