@@ -11,6 +11,7 @@ from models.bundle import Bundle, BundleError, read
 from monitor.cli import _quiet
 from monitor.cli._kafka import connection, needed
 from monitor.cli._options import set_option
+from monitor.cli._retention import retention
 from monitor.config import Config, ConfigError, load
 from monitor.engine import Engine
 from monitor.kafka.errors import KafkaProblem
@@ -186,7 +187,8 @@ def _cluster(config: Config, path: Path) -> tuple[list[str], list[str]]:
         said.append(f"topic {topic.name} ({topic.purpose}): {there.partitions} partitions")
         wrong += _forbidden(topic, there)
         wrong += _unfit(topic.beside(found), there)
-    return said, wrong
+    near, lost = retention(config, connection(config, path), found)
+    return [*said, *near], [*wrong, *lost]
 
 
 def _forbidden(topic: Topic, found: Found) -> Sequence[str]:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from models.bundle import Bundle
 from monitor.cli.check import _forbidden, _unfit
 from monitor.kafka.topics import Cluster, Found, Topic
+from monitor.state import META_KEY, Meta, ModelMark
+from monitor.state.log import Entry
+from monitor.state.stages import NAMES, Generation
 from tests.kafka.broker import Broker
+from tests.kafka.topics import Record, produce
 from tests.monitor.cli.conftest import Run
 
 Write = Callable[..., Path]
@@ -140,6 +148,66 @@ def test_topics_of_the_cluster(run: Run, write: Write, kafka: Broker, topic: Cal
         f"tidegauge: {path}: sink.topic: the topic 'no-alerts' does not exist: {make}",
         f"tidegauge: {path}: dead_letter.topic: the topic 'no-dead' does not exist: {make}",
     ]
+
+
+def test_input_that_a_restore_needs(run: Run, write: Write, kafka: Broker, topic: Callable[..., str]) -> None:
+    """If it failed, the input that a restore needs would be deleted without a word, and the restart end with 78."""
+    names = topic(partitions=1, retention_ms="3600000"), topic(), topic()
+    log = topic(name=f"{names[0]}-state-{names[0]}", cleanup_policy="compact")
+    now = int(time.time() * 1_000)
+    produce(kafka.bootstrap, names[0], [Record(b"{}", timestamp_ms=now - 2_000_000 + i) for i in range(100)])
+    path = write(kafka.bootstrap, names)
+    assert "warning" not in run("check", path, "--connect").out  # no state yet
+
+    def stands(needed: int, next_offset: int) -> None:
+        produce(kafka.bootstrap, log, [Record(_meta(needed, next_offset), key=META_KEY)])
+
+    stands(80, 100)
+    done = run("check", path, "--connect")
+    assert (done.status, done.err) == (0, "")
+    assert f"warning: source.topics: {names[0]}-0: a restore reads the input from 80 on, which is 0.6 h old" in done.out
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    try:
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, names[0], {"retention.ms": "-1"})])
+        assert "warning" not in run("check", path, "--connect").out
+        admin.delete_records({TopicPartition(names[0], 0): 70})
+        done = run("check", path, "--connect")
+        assert "only 10 records before these are not deleted yet" in done.out
+        assert done.status == 0
+        admin.delete_records({TopicPartition(names[0], 0): 90})
+        done = run("check", path, "--connect")
+        assert (done.status, len(done.said)) == (78, 1)
+        assert "lost offsets: a restore needs the input from 80 on, and it begins at 90" in done.err
+    finally:
+        admin.close()
+    stands(100, 100)  # all images are of the last record: nothing is read again
+    assert run("check", path, "--connect").status == 0
+
+
+def _meta(needed: int, next_offset: int) -> bytes:
+    """Return META of a state that stands there."""
+    meta = Meta(
+        next_offset=next_offset,
+        input=None,
+        time=0,
+        leaders=[],
+        counts={},
+        pending=0,
+        live=1,
+        bucket=64,
+        needed=needed,
+        log=0,
+        turn=0,
+        cycle=0,
+        swept=0,
+        deltas=0,
+        stages=dict.fromkeys(NAMES, Generation("s", 0, 0)),
+        model=ModelMark(kind="k", sha256="b", length=4),
+        bundles=[("b", 0)],
+        configs=[],
+        versions={},
+    )
+    return msgspec.msgpack.encode(Entry(meta=meta))
 
 
 def test_no_running_member_is_disturbed(kafka: Broker) -> None:
