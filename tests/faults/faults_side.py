@@ -47,8 +47,8 @@ def _refuses(aside: World, *words: str) -> list[str]:
 
 def _stop(aside: World) -> None:
     aside.feed.stop()
-    aside.oracle.advance()
-    aside.drain(PATIENCE)
+    while aside.oracle.advance().records:
+        aside.drain(PATIENCE)
     aside.fleet.stop("m0")
 
 

@@ -56,6 +56,12 @@ class Expected:
     letters: list[Letter] = field(default_factory=list)
     records: int = 0
 
+    def add(self, more: Expected) -> None:
+        """Take in what the stretch behind this one must become."""
+        self.events += more.events
+        self.letters += more.letters
+        self.records += more.records
+
 
 class Oracle:
     """Reads the input as far as it goes, each time it is asked.

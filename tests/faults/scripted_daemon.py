@@ -122,9 +122,12 @@ class Cluster:
         for _ in range(rows):
             row = self._rows[stream]
             self._rows[stream] += 1
-            wave = math.sin((row + stream) * 2 * math.pi / 12)
+            phase = (row + stream) * 2 * math.pi / 12
             high = 40.0 if (row + 5 * stream) % 16 == 0 else 0.0  # for as long as it stays in the window
-            values = {"pressure": round(50 + 5 * wave + high, 3), "flow": round(1_000 + 40 * wave, 3)}
+            values = {
+                "pressure": round(50 + 5 * math.sin(phase) + high, 3),
+                "flow": round(1_000 + 40 * math.cos(phase), 3),
+            }
             raw = json.dumps({"time": START + row * MINUTE, "values": values}).encode()
             self.broker.append((INPUT, stream % PARTITIONS), b"s%d" % stream, raw)
 
