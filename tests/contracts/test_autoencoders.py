@@ -10,12 +10,14 @@ import pytest
 from numpy.testing import assert_allclose
 
 from models import backend, export
-from models.base import Shape, find, kinds
+from models.base import Autoencoder, Shape, find, kinds
 from models.bundle import read
 from models.cells import Cells, TrainingError
 from models.checkpoint import Epoch
+from models.feeding import Feed
 from models.fitting import Fitter
 from models.serving import Model
+from models.split import split
 from models.training import train
 from tests.models import waves
 from tests.models.waves import WINDOW, settings
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 FEATURES = ("pressure", "flow", "valve")
 STUCK = 7.0
+SHAPE = Shape(12, len(FEATURES))
 
 
 def recording(streams: int = 3, rows: int = 120, *, holes: float = 0.02, seed: int = 0) -> Cells:
@@ -82,60 +85,53 @@ def test_every_epoch_is_reported_and_the_best_is_kept(
     assert (summary.best_epoch, summary.validation_loss) == (best.epoch, best.validation_loss)
 
 
-def test_the_same_seed_gives_the_same_weights(
-    kind: str, trained: Bundle, windows: NDArray[np.float32], tmp_path: Path
-) -> None:
-    """A training could not be repeated."""
-    again = train(recording(), WINDOW, FEATURES, settings(kind), tmp_path / "again")
-    for one, other in zip(_weights(again), _weights(trained), strict=True):
-        assert one.tobytes() == other.tobytes()
-    assert again.content("model.onnx") == trained.content("model.onnx")
-    assert again.manifest.calibration == trained.manifest.calibration
-    assert Model(again).score(windows).score.tobytes() == Model(trained).score(windows).score.tobytes()
+def test_the_same_seed_gives_the_same_weights_and_the_same_file(trained: Bundle) -> None:
+    """A training could not be repeated; or one compiled network would carry what it learned into the next training."""
+    member, scaling = trained.manifest.members[0], trained.manifest.scaling
+    kind, hyper, cells = find(member.kind), member.hyperparameters, recording()
+    parts = split(cells, WINDOW, hyper.validation_split, hyper.calibration_split, hyper.seed)
+    feeds = Feed(cells, parts.training, 12, scaling, hyper.batch_size), Feed(cells, parts.validation, 12, scaling, 256)
+    fitter = Fitter(kind, SHAPE, hyper)
+    other = fitter.fit(*feeds, seed=1).best.validation_loss
+    again = fitter.fit(*feeds).best.validation_loss
+    assert again == trained.manifest.training.validation_loss
+    solved = kind.solve.__func__ is not Autoencoder.solve.__func__  # type: ignore[attr-defined]  # a classmethod
+    assert (other == again) == solved
+    saved: list[NDArray[Any]] = export.restore(trained).autoencoder.get_weights()
+    for one, two in zip(fitter.networks.autoencoder.get_weights(), saved, strict=True):
+        assert one.tobytes() == two.tobytes()
+    core = export.core(kind, fitter.networks, SHAPE, hyper)
+    assert export.convert(core, SHAPE, scaling) == trained.content("model.onnx")
 
 
-def _weights(bundle: Bundle) -> list[NDArray[Any]]:
-    """Return the weights that a bundle was saved with."""
-    weights: list[NDArray[Any]] = export.restore(bundle).autoencoder.get_weights()
-    return weights
-
-
-def test_what_is_saved_reconstructs_the_same(trained: Bundle, windows: NDArray[np.float32]) -> None:
-    """The saved networks would not be those that were exported."""
+def test_what_is_saved_is_what_is_served_in_every_batch(trained: Bundle, windows: NDArray[np.float32]) -> None:
+    """The saved networks would not be those that were exported; or the graph would depend on how many windows come."""
     import keras
-
-    kind, member = find(trained.manifest.members[0].kind), trained.manifest.members[0]
-    networks, graph = export.restore(trained), Model(read(trained.path))._graph
-    core = export.core(kind, networks, Shape(12, len(FEATURES)), member.hyperparameters)
-    assert export.difference(core, graph, windows, trained.manifest.scaling) <= export.TOLERANCE
-    assert member.parameters > 0
-    loaded = {
-        name: keras.saving.load_model(trained.path / f"{name}.keras", compile=False)
-        for name in ("autoencoder", "encoder", "decoder")
-    }
-    scaled = trained.manifest.scaling.apply(windows[:8])
-    scaled = np.where(np.isnan(scaled), trained.manifest.scaling.missing(), scaled)
-    codes = np.asarray(loaded["encoder"](scaled))
-    assert codes.shape == (8, member.hyperparameters.code_size)
-    whole = np.asarray(networks.autoencoder(scaled))
-    assert whole.shape == scaled.shape
-    for rebuilt in (loaded["autoencoder"](scaled), loaded["decoder"](codes)):
-        assert_allclose(np.asarray(rebuilt), whole, rtol=1e-5, atol=1e-6)
-
-
-def test_the_graph_is_the_network_in_every_batch(trained: Bundle, windows: NDArray[np.float32]) -> None:
-    """Whoever runs the graph with another number of windows at once would get other figures than Keras."""
     import onnxruntime
 
-    kind, member = find(trained.manifest.members[0].kind), trained.manifest.members[0]
-    core = export.core(kind, export.restore(trained), Shape(12, len(FEATURES)), member.hyperparameters)
-    scaled = trained.manifest.scaling.apply(windows)
+    member, scaling = trained.manifest.members[0], trained.manifest.scaling
+    networks, graph = export.restore(trained), Model(read(trained.path))._graph
+    core = export.core(find(member.kind), networks, SHAPE, member.hyperparameters)
+    assert export.difference(core, graph, windows, scaling) <= export.TOLERANCE
+    scaled = scaling.apply(windows)
     present = ~np.isnan(scaled)
-    errors = np.asarray(core(np.where(present, scaled, trained.manifest.scaling.missing()))[0], np.float64)
+    scaled = np.where(present, scaled, scaling.missing())
+    errors = np.asarray(core(scaled)[0], np.float64)
     wanted = (errors * present).sum(axis=(1, 2)) / present.sum(axis=(1, 2))
     session = onnxruntime.InferenceSession(trained.content("model.onnx"), providers=["CPUExecutionProvider"])
     for count in (1, 3, 64, 512):
         assert_allclose(session.run(["score"], {"windows": windows[:count]})[0], wanted[:count], rtol=1e-4, atol=1e-6)
+    loaded = {
+        name: keras.saving.load_model(trained.path / f"{name}.keras", compile=False)
+        for name in ("autoencoder", "encoder", "decoder")
+    }
+    few = scaled[:8]
+    codes, whole = np.asarray(loaded["encoder"](few)), np.asarray(networks.autoencoder(few))
+    assert codes.shape == (8, member.hyperparameters.code_size)
+    assert whole.shape == few.shape
+    for rebuilt in (loaded["autoencoder"](few), loaded["decoder"](codes)):
+        assert_allclose(np.asarray(rebuilt), whole, rtol=1e-5, atol=1e-6)
+    assert member.parameters == networks.autoencoder.count_params() > 0
 
 
 def test_scores_are_the_same_bits_in_every_batch(trained: Bundle, windows: NDArray[np.float32]) -> None:
@@ -197,7 +193,7 @@ def test_too_few_windows_are_one_line(kind: str, tmp_path: Path) -> None:
         train(recording(1, 20), WINDOW, FEATURES, settings(kind), tmp_path / "bundle")
 
 
-@pytest.mark.parametrize("shape", [Shape(1, 1), Shape(2, 3), Shape(13, 1), Shape(141, 2)])
+@pytest.mark.parametrize("shape", [Shape(1, 1), Shape(141, 2)])
 def test_defaults_fit_every_shape(kind: str, shape: Shape) -> None:
     """Windows of one row, of one feature, or of a length that strides do not divide could not be trained."""
     backend.load()
@@ -206,26 +202,3 @@ def test_defaults_fit_every_shape(kind: str, shape: Shape) -> None:
     networks = find(kind).build(shape, hyper)
     assert networks.encoder.output_shape == (None, hyper.code_size)
     assert networks.autoencoder.output_shape == (None, shape.length, shape.features)
-
-
-def test_one_compiled_network_is_trained_again_and_again(kind: str) -> None:
-    """Whoever trains on many streams would pay for compiling each time, or get what the last stream left behind."""
-    shape = Shape(12, len(FEATURES))
-    hyper = settings(kind, epochs=1).resolve(shape)
-    feeds = waves.feeds(recording(), hyper.batch_size)
-    fitter = Fitter(find(kind), shape, hyper)
-    found = []
-    for seed in (None, 1, None):
-        outcome = fitter.fit(*feeds, seed=seed)
-        found.append((outcome.best.validation_loss, [weight.copy() for weight in _all(fitter)]))
-    assert found[0][0] == found[2][0]
-    for first, third in zip(found[0][1], found[2][1], strict=True):
-        assert first.tobytes() == third.tobytes()
-    gradient = find(kind).solve.__func__ is find("dense").solve.__func__  # type: ignore[attr-defined]  # a classmethod
-    assert (found[0][0] != found[1][0]) == gradient
-
-
-def _all(fitter: Fitter) -> list[NDArray[Any]]:
-    """Return the weights of a fitter's networks."""
-    weights: list[NDArray[Any]] = fitter.networks.autoencoder.get_weights()
-    return weights

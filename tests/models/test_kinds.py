@@ -121,7 +121,7 @@ def test_a_penalty_silences_units_and_is_reported() -> None:
     """`sparse` would be a wide `dense`, which copies its input."""
     found = {}
     for weight in (0.0, 1.0):
-        shape, chosen = SHAPE, settings("sparse", code_size=32, epochs=3, options={"weight": weight})
+        shape, chosen = SHAPE, settings("sparse", code_size=32, epochs=2, options={"weight": weight})
         fitter = Fitter(find("sparse"), shape, chosen.resolve(shape))
         fitter.fit(*feeds(waves(), 32))
         found[weight] = find("sparse").figures(fitter.networks, feeds(waves(), 32)[1].inputs)["active_units"]
@@ -142,7 +142,7 @@ def test_the_code_of_a_vae_is_a_distribution_near_its_prior() -> None:
     """Windows drawn from the prior would be like nothing that was ever recorded."""
     spread = {}
     for beta in (0.1, 100.0):
-        chosen = settings("vae", epochs=4, code_size=2, options={"beta": beta})
+        chosen = settings("vae", epochs=2, code_size=2, options={"beta": beta})
         fitter = Fitter(find("vae"), SHAPE, chosen.resolve(SHAPE))
         fitter.fit(*feeds(waves(), 32))
         codes = np.asarray(fitter.networks.encoder(windows()))
@@ -154,7 +154,7 @@ def test_the_code_of_a_vae_is_a_distribution_near_its_prior() -> None:
 
 def test_reconstruction_probability_is_what_the_paper_says() -> None:
     """The score would be called a probability without being one."""
-    chosen = settings("vae", epochs=3, options={"score": "probability", "samples": 6})
+    chosen = settings("vae", epochs=1, options={"score": "probability", "samples": 6})
     fitter = Fitter(find("vae"), SHAPE, chosen.resolve(SHAPE))
     fitter.fit(*feeds(waves(), 32))
     networks, scaled = fitter.networks, windows(20)
