@@ -1,6 +1,7 @@
 """Benchmarks of the product: `python -m tests.performance [case …] [--json] [--records N] [--rounds N]`.
 
-Cases: codec, core, memory, model, throughput, latency, ready; all if none is named. Kafka cases start a real broker.
+Cases: codec, core, memory, model, throughput, latency, ready, and of durable state: state, restore, failover, lag,
+rebalance, changelog; all if none is named. Kafka cases start a real broker.
 Progress goes to stderr, figures to stdout. Ratios are of figures from one run, interleaved; absolute figures belong to
 the machine.
 """
@@ -20,12 +21,16 @@ import msgspec
 import numpy as np
 import onnxruntime
 
+from models.bundle import Bundle
 from monitor import logs
 from tests.kafka.broker import Broker
-from tests.performance import cluster, job, stages
+from tests.performance import cluster, durability, job, membership, stages
 
-CASES = ("codec", "core", "memory", "model", "throughput", "latency", "ready")
-ON_KAFKA = {"throughput", "latency", "ready"}
+ALONE = ("codec", "core", "memory", "model")
+ON_KAFKA = ("throughput", "latency", "ready", "state", "restore", "failover", "lag", "rebalance", "changelog")
+CASES = (*ALONE, *ON_KAFKA)
+_FEW = 1_000
+"""Streams of the small restore."""
 
 
 def main() -> None:
@@ -55,7 +60,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--records", type=int, default=300_000, help="records of the throughput case")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds")
     parser.add_argument("--seconds", type=float, default=40, help="seconds of the latency case")
-    parser.add_argument("--streams", type=int, default=100_000, help="streams of the memory case")
+    parser.add_argument("--streams", type=int, default=100_000, help="streams of memory and restore")
+    parser.add_argument("--rows", type=int, default=24, help="rows of a stream in the restore case")
+    parser.add_argument("--lag", type=int, default=1_000_000, help="records of the lag case")
+    parser.add_argument("--written", type=int, default=1_000_000, help="records of the changelog case")
+    parser.add_argument("--patience", type=float, default=90, help="seconds to wait for compaction at most")
     arguments = parser.parse_args()
     unknown = set(arguments.cases) - set(CASES)
     if unknown:
@@ -76,7 +85,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, dic
     for case in wanted:
         if case in alone:
             yield case, alone[case]()
-    if not ON_KAFKA & set(wanted):
+    if not set(ON_KAFKA) & set(wanted):
         return
     bundle = job.bundle(folder)
     with Broker() as broker:
@@ -85,10 +94,24 @@ def _run(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, dic
             "throughput": lambda: cluster.throughput(at, bundle, folder, arguments.records, arguments.rounds),
             "latency": lambda: cluster.latency(at, bundle, folder, arguments.seconds),
             "ready": lambda: cluster.ready(at, bundle, folder, arguments.rounds),
+            "state": lambda: durability.state(at, bundle, folder, arguments.records, arguments.rounds),
+            "restore": lambda: _restores(at, bundle, folder, arguments),
+            "failover": lambda: membership.failover(at, bundle, folder),
+            "lag": lambda: durability.lag(at, bundle, folder, arguments.lag),
+            "rebalance": lambda: membership.rebalance(at, bundle, folder),
+            "changelog": lambda: durability.changelog(at, bundle, folder, arguments.written, arguments.patience),
         }
         for case in wanted:
             if case in on_kafka:
                 yield case, on_kafka[case]()
+
+
+def _restores(at: str, bundle: Bundle, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
+    """Restore many streams, and few with many rows."""
+    few = min(_FEW, arguments.streams // 2)
+    large = durability.restore(at, bundle, folder, arguments.streams, arguments.rows)
+    small = durability.restore(at, bundle, folder, few, 10 * arguments.rows)
+    return {**large, **{f"few_{name}": value for name, value in small.items()}}
 
 
 def _machine() -> dict[str, str]:

@@ -74,14 +74,22 @@ def raw_poll(bootstrap: str, topic: str, count: int) -> float:
     return (count - first) / seconds
 
 
-def job_rate(bootstrap: str, topic: str, count: int, bundle: Bundle, folder: Path, *, model: bool) -> dict[str, float]:
+def job_rate(
+    bootstrap: str, topic: str, count: int, bundle: Bundle, folder: Path, *, model: bool, state: str = "kafka"
+) -> dict[str, float]:
     """Records a second of the service in this process, exactly once, from the first record on."""
     alerts = create_topic(bootstrap, partitions=job.PARTITIONS)
     path = job.config(
         f"{_source(bootstrap, topic)}"
-        f"model: {{bundle: {bundle.path}}}\nthreshold: {{q: 0.9999}}\nsink: {{type: kafka, topic: {alerts}}}\n",
+        f"model: {{bundle: {bundle.path}}}\nthreshold: {{q: 0.9999}}\nsink: {{type: kafka, topic: {alerts}}}\n"
+        f"state: {{type: {state}}}\n",
         folder,
     )
+    return consume(path, count, bundle, model=model)
+
+
+def consume(path: Path, count: int, bundle: Bundle, *, model: bool) -> dict[str, float]:
+    """Run the service in this process until it has done so many records; records a second from the first one on."""
     config = load(path)
     engine = Engine(config, bundle, Model(bundle) if model else FlatModel())
     assert config.source is not None
@@ -96,7 +104,7 @@ def job_rate(bootstrap: str, topic: str, count: int, bundle: Bundle, folder: Pat
         if done >= count:
             service.stop()
 
-    service = Service(config, engine, source, [], Metrics([topic]), Health(), observe=observe)
+    service = Service(config, engine, source, [], Metrics(config.topics()), Health(), observe=observe)
     began = time.process_time()
     service.run()
     cpu = time.process_time() - began
