@@ -19,6 +19,7 @@
 * `delivery`: events, dead letters and positions out, in the one order that loses nothing; `relay` for other sinks
 * `sinks/`: where alerts go: kafka, jsonl, alertmanager; one file each
 * `kafka/`: everything that touches the Kafka client
+* `upkeep/`: what an operator does with the state of a group that stands still
 * `service`: the daemon: poll → process → publish and commit
 * `replay/`: the same engine over a recording
 * `dataset/`: recordings → what models are trained on

@@ -144,6 +144,7 @@ class Alerter:
             Column("opened_scored", np.int64, initial=_UNRESTED),
             Column("opened_end", np.int64, initial=NEVER),
             Column("opened_offset", np.int64),
+            Column("opened_partition", np.int32, initial=-1),  # where that was, if the stream has moved since
             Column("starts_at", np.int64),  # end of the first window over the line in a row, or of the firing alert
             Column("revision", np.int32),
             Column("severity", np.int8),  # index into `SEVERITIES`
@@ -329,6 +330,7 @@ class _Machine:
         column["opened_scored"][slot] = self._index[i]
         column["opened_end"][slot] = end
         column["opened_offset"][slot] = windows.high[i]
+        column["opened_partition"][slot] = -1
         anomaly_score = self._scored.score[i] / self._line[i]
         severity = self._settings.severity
         column["severity"][slot] = int(anomaly_score >= severity.warning) + int(anomaly_score >= severity.critical)
@@ -364,6 +366,8 @@ class _Machine:
         if reason is not None:
             column["revision"][slot] += 1
         start, end, low, high = column["last_window"][slot].tolist()
+        opened = int(column["opened_partition"][slot])
+        opened = partition if opened < 0 else opened
         figures = column["last_figures"][slot].copy()
         return Alert(
             topic=topic,
@@ -371,7 +375,7 @@ class _Machine:
             due=due,
             stream=stream,
             alert_id=alert_id(
-                topic, partition, int(column["opened_offset"][slot]), stream, RULE, int(column["opened_end"][slot])
+                topic, opened, int(column["opened_offset"][slot]), stream, RULE, int(column["opened_end"][slot])
             ),
             revision=int(column["revision"][slot]),
             status="firing" if reason is None else "resolved",

@@ -76,6 +76,11 @@ def name(key: Key) -> str:
     return f"{key[0]}-{key[1]}"
 
 
+def _skip(key: Key, offset: int) -> str:
+    """Return the command that lets a partition go on at an offset."""
+    return f"tidegauge skip CONFIG --topic {key[0]} --partition {key[1]} --offset {offset - 1}"
+
+
 class Keeper:
     """Keeps the state of the partitions of one engine."""
 
@@ -196,17 +201,20 @@ class Keeper:
         meta = read_meta(newest)
         if not place.recorded:
             message = (
-                f"the group has no offset, but the state in {store.topic(key[0])!r} stands at {meta.next_offset}: set"
-                " the group's offset to that, or stop all members and delete the state topic to begin anew"
+                f"the group has no offset, but the state in {store.topic(key[0])!r} stands at {meta.next_offset}:"
+                f" `{_skip(key, meta.next_offset)}` sets the group's offset to that"
             )
             raise StateError(message)
         if None not in {meta.input, place.identity} and meta.input != place.identity:
-            message = "the topic was made anew: begin anew, too, with another source.group_id"
+            message = (
+                f"the topic was made anew: `tidegauge state migrate CONFIG --topic {key[0]} --partitions N`, with N as"
+                " many as it has now, moves the state to it; to begin anew, set another source.group_id"
+            )
             raise StateError(message)
         if meta.next_offset != place.offset:
             message = (
-                f"the state stands at {meta.next_offset}, but the group's offset is {place.offset}: set the group's"
-                " offset to where the state stands"
+                f"the state stands at {meta.next_offset}, but the group's offset is {place.offset}:"
+                f" `{_skip(key, meta.next_offset)}` sets the group's offset to where the state stands"
             )
             raise StateError(message)
         check_bundle(meta, self._writer.model, self._settings.on_new_bundle)
@@ -233,8 +241,9 @@ class Keeper:
         if place.recorded:
             topic = "" if self._store is None else self._store.topic(key[0])
             message = (
-                f"the group's offset is {place.offset}, but its state in {topic!r} is gone: delete the group's offset"
-                " of this partition to begin anew at source.start"
+                f"the group's offset is {place.offset}, but its state in {topic!r} is gone: bring a snapshot back with"
+                " `tidegauge state import CONFIG --from DIR --force`, or delete the group's offset of this partition to"
+                " begin anew at source.start"
             )
             raise StateError(message)
         partition = self._engine.pipeline.partition(*key)

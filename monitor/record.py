@@ -35,6 +35,7 @@ DEAD_LETTER_REASONS = (
     "cardinality",  # a new stream, with record.max_streams live ones in its partition
     "late",  # late, and dead_letter.late is on
     "repeated",  # repeated, and dead_letter.late is on
+    "skipped",  # passed over by `tidegauge skip`
 )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 
 import structlog
@@ -18,11 +19,11 @@ from monitor.config import Config
 from monitor.delivery import Delivery
 from monitor.engine import Engine, Work
 from monitor.http import Health
-from monitor.keeper import Keeper
+from monitor.keeper import EXIT_OPERATOR, Keeper
 from monitor.metrics import Metrics, error_type
 from monitor.notifier import Notifier
 from monitor.sinks.base import Sink, SinkError
-from monitor.sources.base import Key, Source
+from monitor.sources.base import Batch, Key, Rows, Source, SourceError
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +105,7 @@ class Service:
     def _turn(self) -> None:
         """One round of the loop."""
         with self._metrics.timed("poll"):
-            batches = self._source.poll(0.0 if self._keeper.busy else _POLL_SECONDS)
+            batches = self._poll()
         self._forget()
         self._keeper.take(self._source.take_gained())
         if batches:
@@ -124,6 +125,20 @@ class Service:
             self._restore()
         self._delivery.tick()
         self._alive()
+
+    def _poll(self) -> list[Batch | Rows]:
+        """Poll; what was processed before something that no restart mends is committed before the end.
+
+        Else a batch that cannot be read would have a member do the records before it again with each start, and
+        `tidegauge skip` would find them before it.
+        """
+        try:
+            return self._source.poll(0.0 if self._keeper.busy else _POLL_SECONDS)
+        except SourceError as error:
+            if error.status == EXIT_OPERATOR:
+                with suppress(SourceError):
+                    self._commit(force=True)
+            raise
 
     def _forget(self) -> None:
         """Drop what is known of partitions that are not ours any more, or are read from elsewhere."""

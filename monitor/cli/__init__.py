@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -27,21 +28,35 @@ from monitor.sources.base import SourceError
 _OUTPUT_ERRORS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
-class _Verbs(click.Group):
-    """Imports a verb when it is asked for: the daemon does not wait for what only training needs."""
+class Verbs(click.Group):
+    """Imports a verb when it is asked for: the daemon does not wait for what only training needs.
+
+    A verb that is a word of Python has an underscore behind its file's name.
+    """
+
+    def __init__(self, *args: Any, package: str, **more: Any) -> None:
+        """Take the verbs of a package."""
+        super().__init__(*args, **more)
+        self._package = import_module(package)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the verbs."""
         del ctx
-        return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_")
+        return sorted(self._modules())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        command: click.Command = import_module(f"monitor.cli.{cmd_name}").command
-        return command
+        """Return a verb, None if there is no such one."""
+        del ctx
+        name = self._modules().get(cmd_name)
+        return None if name is None else import_module(f"{self._package.__name__}.{name}").command
+
+    def _modules(self) -> dict[str, str]:
+        """Return the modules' names by verb."""
+        names = [module.name for module in pkgutil.iter_modules(self._package.__path__)]
+        return {name.rstrip("_"): name for name in names if name[0] != "_"}
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, package=__name__, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tidegauge")
 def cli() -> None:
     """tidegauge: a streaming anomaly monitor for Kafka."""

@@ -27,22 +27,27 @@ from monitor.sources import for_recording
 @click.option("--labels", help="Labelled events, CSV with stream,start,end; instead of the recording's column label.")
 @click.option("--out", help="Where events go, as JSON Lines; - for standard output.")
 @click.option("--scores", "scores_path", type=click.Path(path_type=Path), help="Scores, .parquet or .csv.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="Begin with a saved state: `tidegauge state export` writes one."
+)
 @set_option
 @json_option
-def command(
+def command(  # noqa: PLR0913, PLR0917 - each is an option
     recordings: tuple[str, ...],
     config_path: Path | None,
     bundle: Path | None,
     labels: str | None,
     out: str | None,
     scores_path: Path | None,
+    state: Path | None,
     overrides: tuple[str, ...],
     as_json: bool,  # noqa: FBT001 - click passes it by name
 ) -> None:
     """Run the pipeline over recordings, as production would have done.
 
     A recording is a file of JSON Lines, `kcat -J` output, CSV or Parquet (.gz, .zst), - for standard input, or a range
-    of a topic, kafka://TOPIC?from=...&to=... . Nothing that the configuration names is written to.
+    of a topic, kafka://TOPIC?from=...&to=... . Nothing that the configuration names is written to. With --state it
+    goes on where that state stands, and makes from there on what the daemon makes, byte for byte.
     """
     if config_path is None and bundle is None:
         message = "name a configuration (--config FILE) or a bundle (--bundle DIR)"
@@ -63,11 +68,19 @@ def command(
         began = time.monotonic()
         with _bar() as progress:
             report = replay(
-                config, checked, Model(checked), source, out=events, scores=scores, ranges=ranges, progress=progress
+                config,
+                checked,
+                Model(checked),
+                source,
+                out=events,
+                scores=scores,
+                ranges=ranges,
+                progress=progress,
+                state=state,
             )
         took = time.monotonic() - began
-    for cold in report.cold:
-        click.echo(str(cold), err=True)
+    for start in (*report.cold, *report.warm):
+        click.echo(str(start), err=True)
     if as_json or out != "-":  # else the text below goes there
         for line in report.warnings():
             click.echo(f"labels: {line}", err=True)

@@ -45,6 +45,16 @@ class PartitionReader:
         except KafkaError as error:
             raise problem(error, f"cannot look up the topic {topic!r}") from None
 
+    def identity(self, topic: str) -> str | None:
+        """Return a topic's own id, None where the brokers do not say it or it does not exist.
+
+        Raises:
+            KafkaProblem: if the cluster cannot be asked.
+        """
+        self.count(topic)
+        found = self._consumer("read_uncommitted")._cluster.topic_id(topic)  # noqa: SLF001 - nothing public tells
+        return None if found is None else str(found)
+
     def bounds(self, keys: Sequence[Key]) -> Mapping[Key, tuple[int, int]]:
         """Return for each partition the offsets of its first record and behind its last, committed or not.
 

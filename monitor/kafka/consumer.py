@@ -339,15 +339,14 @@ class Member:
         """Raise if the records at an offset are gone."""
         if first <= offset <= end:
             return
+        go_on = f"tidegauge skip CONFIG --topic {key[0]} --partition {key[1]} --offset"
         what = (
-            f"the topic begins at {first}: records are gone"
+            f"the topic begins at {first}: records are gone. `{go_on} {first - 1}` goes on with what there is"
             if offset < first
-            else f"the topic ends at {end}: it was made anew, or has lost records"
+            else f"the topic ends at {end}. If it was made anew, `tidegauge state migrate CONFIG --topic {key[0]}"
+            f" --partitions N` moves the state to it; if it has lost records, `{go_on} {end - 1}` goes on"
         )
-        message = (
-            f"lost offsets: group {self._settings.group_id!r} stands at {offset} of {key[0]}-{key[1]}, but {what}."
-            " Reset the group's offset to go on"
-        )
+        message = f"lost offsets: group {self._settings.group_id!r} stands at {offset} of {key[0]}-{key[1]}, but {what}"
         raise KafkaProblem(message, EXIT_OPERATOR)
 
     def _start(self, partition: Any, first: int, end: int) -> int:  # noqa: ANN401 - the client has no types

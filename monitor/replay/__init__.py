@@ -3,7 +3,7 @@
 The engine is the daemon's; only where records come from and where events go is different. The configured sinks, dead
 letters, consumer group and offsets are never touched. Events and scores leave in the order of (topic, partition), and
 within a partition in the order of the records that caused them, so that they do not depend on how the recording was
-cut into batches.
+cut into batches. A replay begins without state, or with that of a snapshot.
 
 How good it was is counted by event, against labelled intervals of single streams:
 
@@ -21,8 +21,8 @@ In a column `label`, a run of labelled rows of a stream is one event. Labels fro
 """
 
 from monitor.replay.events import EventFile
-from monitor.replay.report import ColdStart, Report
+from monitor.replay.report import ColdStart, Report, WarmStart
 from monitor.replay.runner import replay
 from monitor.replay.scores import ScoreFile, ScoreFormat
 
-__all__ = ["ColdStart", "EventFile", "Report", "ScoreFile", "ScoreFormat", "replay"]
+__all__ = ["ColdStart", "EventFile", "Report", "ScoreFile", "ScoreFormat", "WarmStart", "replay"]

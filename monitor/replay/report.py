@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,37 @@ class ColdStart:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmStart:
+    """A partition that began with the state of a snapshot.
+
+    Attributes:
+        topic: its topic.
+        partition: its number.
+        offset: where the state stands.
+        streams: streams that it knows.
+        pending: records that waited there.
+        first: offset of the first record that came; None where none did.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    streams: int
+    pending: int
+    first: int | None = None
+
+    def __str__(self) -> str:
+        """Return the line for standard error: whether something lies between the state and the recording."""
+        where = f"{self.topic}-{self.partition}"
+        if self.first is None or self.first == self.offset:
+            return f"warm start at {where} offset {self.offset}: {self.streams} streams"
+        return (
+            f"cold start at {where} offset {self.first}: the state stands at {self.offset}, and nothing comes before"
+            " (which is as it should be, if these are markers of a producer's transactions, or compacted)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The result of a replay.
 
@@ -45,6 +76,7 @@ class Report:
         alerts: alerts that fired.
         events: events that they made.
         cold: where state began that production's may not have begun.
+        warm: where it began with what a snapshot knows.
         figures: what the labels say; empty without labels.
         strangers: labelled streams of which the recording has no record that was used.
         model: kind and sha256 of the model.
@@ -65,6 +97,7 @@ class Report:
     config_sha256: str
     figures: Mapping[str, float | int | None] = field(default_factory=dict)
     strangers: tuple[str, ...] = ()
+    warm: tuple[WarmStart, ...] = ()
 
     def fields(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -82,6 +115,7 @@ class Report:
             "scored": self.scored,
             "events": self.events,
             "cold_start": [{"topic": c.topic, "partition": c.partition, "offset": c.offset} for c in self.cold],
+            "warm_start": [asdict(start) for start in self.warm],
             "model": dict(self.model),
             "config_sha256": self.config_sha256,
             "versions": versions(),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from monitor.replay.events import EventFile
 from monitor.replay.judge import LabelColumn, Raises, Span, days_of, figures
 from monitor.replay.report import ColdStart, Report
 from monitor.replay.scores import ScoreFile
+from monitor.replay.warm import Warm
 from monitor.score import Model
 from monitor.sources.base import Batch, Key, Rows, Source
 from monitor.sources.files import topic as topic_of_files
@@ -46,7 +49,7 @@ class _Tap(Windower):
         return windowed
 
 
-def replay(
+def replay(  # noqa: PLR0913 - what a recording is read with, and where its outputs go
     config: Config,
     bundle: Bundle,
     model: Model,
@@ -56,6 +59,7 @@ def replay(
     scores: ScoreFile | None = None,
     ranges: Sequence[Range] | None = None,
     progress: Callable[[int], None] | None = None,
+    state: Path | None = None,
 ) -> Report:
     """Run production over a recording to its end, and close it.
 
@@ -68,10 +72,11 @@ def replay(
         scores: takes a row a window.
         ranges: labels; None = those of the recording's column `label`, if it has one.
         progress: called after each poll with the number of records so far.
+        state: a snapshot to begin with: records that it has seen are left out.
 
     Raises:
         ConfigError: if the configuration contradicts the bundle.
-        SourceError: if the recording cannot be read.
+        SourceError: if the recording or the snapshot cannot be read.
         SinkError: if an output cannot be written.
     """
     engine = Engine(config, bundle, model, keep_scores=scores is not None)
@@ -81,8 +86,13 @@ def replay(
     reasons: Counter[str] = Counter()
     records = windows = scored = events = 0
     try:
+        warm = Warm(engine, state, config.state.on_new_bundle)
+        for work in warm.works:
+            events += len(work.events)
+            if out is not None:
+                out.add(work.alerts, work.events)
         while not source.exhausted:
-            batches = [batch for batch in source.poll(_POLL_SECONDS) if len(batch)]
+            batches = [rest for batch in source.poll(_POLL_SECONDS) if len(rest := warm.cut(batch))]
             for batch in batches:
                 begun.setdefault((batch.topic, batch.partition), _first(batch))
                 column.take(batch)
@@ -102,6 +112,7 @@ def replay(
     finally:
         source.close()
     counts = sum((partition.counts for partition in engine.partitions.values()), Counter[str]())
+    counts.subtract(sum((begun.counts for begun in warm.begun.values()), Counter[str]()))
     labels = ranges if ranges is not None else column.events() if column.present else None
     return Report(
         records=records,
@@ -113,7 +124,8 @@ def replay(
         scored=scored,
         alerts=len(raises.alerts),
         events=events,
-        cold=_cold(config, begun),
+        cold=_cold(config, {key: first for key, first in begun.items() if key not in warm.begun}),
+        warm=tuple(replace(each.start, first=begun.get(key)) for key, each in warm.begun.items()),
         model={"kind": bundle.manifest.members[0].kind, "sha256": bundle.sha256},
         config_sha256=config.sha256(engine.window),
         figures={} if labels is None else _judged(labels, raises, tap),

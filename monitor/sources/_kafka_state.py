@@ -28,20 +28,35 @@ def said() -> Iterator[None]:
 class KafkaState(StateStore):
     """The logs of the partitions of some input topics."""
 
-    def __init__(self, connection: ConnectionSettings, prefix: str) -> None:
-        """Set up; it connects when it is used. The log of topic X is in the topic `prefix`-X."""
-        self._prefix = prefix
+    def __init__(self, connection: ConnectionSettings, prefix: str, *, same_count: bool = True) -> None:
+        """Set up; it connects when it is used.
+
+        Args:
+            connection: how to reach the cluster.
+            prefix: the log of topic X is in the topic `prefix`-X.
+            same_count: whether a topic of logs must have as many partitions as its input.
+        """
+        self._prefix, self._strict = prefix, same_count
         self._reader = PartitionReader(connection)
 
     def topic(self, topic: str) -> str:
         """Return the topic of an input topic's logs."""
         return f"{self._prefix}-{topic}"
 
+    def count(self, topic: str) -> int:
+        """Return how many logs there are for an input topic; 0: there is no place for them.
+
+        Raises:
+            SourceError: if the cluster cannot be asked.
+        """
+        with said():
+            return self._reader.count(self.topic(topic))
+
     def ends(self, keys: Iterable[Key]) -> Mapping[Key, int]:
         """Return the end of each log; 0 for one that has nothing in it."""
         names = {(self.topic(topic), number): (topic, number) for topic, number in keys}
         with said():
-            for topic in {topic for topic, _ in names.values()}:
+            for topic in {key[0] for key in names.values()} if self._strict else ():
                 self._same_count(topic)
             bounds = self._reader.bounds(list(names))
         return {key: bounds[name][1] if bounds[name][1] > bounds[name][0] else 0 for name, key in names.items()}
@@ -71,13 +86,14 @@ class KafkaState(StateStore):
         if begin >= end:
             return
         with said():
-            first = self._reader.bounds([key])[key][0]
-        if first > begin:
+            first, last = self._reader.bounds([key])[key]
+        if first > begin or last < end:
+            lost = f"the topic begins at {first}" if first > begin else f"the topic ends at {last}"
+            command = f"tidegauge skip CONFIG --topic {key[0]} --partition {key[1]} --offset {min(end, last) - 1}"
             message = (
-                f"lost offsets: the state of {key[0]}-{key[1]} needs the input from {begin} on, but the topic begins at"
-                f" {first}: records are gone. Keep the input longer (retention.ms) than state.sweep_interval and the"
-                " longest stop of the daemon; to begin anew, stop all members and delete the state topic and the"
-                " group's offsets"
+                f"lost offsets: the state of {key[0]}-{key[1]} needs the input from {begin} on, but {lost}:"
+                f" records are gone. To go on with windows begun anew, stop all members and run `{command}`; and keep"
+                " the input longer (retention.ms) than state.sweep_interval and the longest stop of the daemon"
             )
             raise SourceError(message, EXIT_OPERATOR)
         records = self._reader.read(key, begin, end)
@@ -114,7 +130,7 @@ class KafkaState(StateStore):
         if mine != theirs:
             message = (
                 f"the topic {topic!r} has {theirs} partitions, and its state {self.topic(topic)!r} has {mine}: the"
-                " number of partitions was changed, and streams have moved between them. Begin anew: with another"
-                " source.group_id (and its topics by `tidegauge topics CONFIG --create`)"
+                " number of partitions was changed, and streams have moved between them. Stop all members, and let"
+                f" their state move, too: `tidegauge state migrate CONFIG --topic {topic} --partitions {theirs}`"
             )
             raise KafkaProblem(message, EXIT_OPERATOR)

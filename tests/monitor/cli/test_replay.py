@@ -179,6 +179,7 @@ def test_the_same_bytes_as_production(
 ) -> None:
     """If it failed, a backtest would show other alerts than the daemon published, and would be worth nothing."""
     names = topic(partitions=3), topic(partitions=3), topic()
+    topic(name=f"{names[0]}-state-{names[0]}", partitions=3, cleanup_policy="compact")
     source = {"type": "kafka", "bootstrap_servers": [kafka.bootstrap], "topics": [names[0]], "group_id": names[0]}
     config = {
         "source": source,

@@ -1,0 +1,69 @@
+"""`tidegauge state export`: a snapshot of the state of a consumer group."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from monitor.cli import _quiet
+from monitor.cli._options import json_option, set_option
+from monitor.cli.state._open import engine_of, tell
+from monitor.config import load
+from monitor.sources.base import SourceError
+from monitor.state import StateError
+from monitor.state.snapshot import Part, SnapshotWriter
+from monitor.upkeep.group import StateTopics
+from monitor.upkeep.reading import EXIT_OPERATOR, Reader
+
+
+@click.command(name="export")
+@click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory to make; it must not exist.")
+@set_option
+@json_option
+def command(
+    config_path: Path,
+    out: Path,
+    overrides: tuple[str, ...],
+    as_json: bool,  # noqa: FBT001 - click passes it by name
+) -> None:
+    """Save what CONFIG's group knows of the streams, each partition at its committed offset.
+
+    The group may run meanwhile. `tidegauge replay --state DIR` goes on from there, `tidegauge state import` brings it
+    back. A snapshot is whole: no input is needed to read it.
+    """
+    config = load(config_path, overrides)
+    _quiet.configure(config)
+    engine = engine_of(config)
+    with StateTopics(config) as state:
+        keys = [key for topic in state.source.topics for key in state.keys(topic)]
+        reader = Reader(engine, state.store, state.again, state.identities())
+        parts: list[tuple[Part, int]] = []
+        try:
+            with SnapshotWriter(out) as snapshot:
+                for key in keys:
+                    loaded = reader.fitting(key)
+                    if loaded is None:
+                        continue
+                    if loaded.gone is not None:
+                        tell(f"{key[0]}-{key[1]}: windows begin anew: {loaded.gone}")
+                    messages = loaded.whole().messages(key[0], engine.pipeline.pending)
+                    part = snapshot.add(key, loaded.meta.next_offset, messages)
+                    parts.append((part, loaded.partition.table.live_count))
+        except StateError as error:
+            raise SourceError(str(error), EXIT_OPERATOR) from None
+    if as_json:
+        rows = [
+            {"topic": p.topic, "partition": p.partition, "offset": p.offset, "streams": streams, "bytes": p.bytes}
+            for p, streams in parts
+        ]
+        click.echo(json.dumps({"snapshot": str(out), "partitions": rows}, indent=2))
+        return
+    for part, streams in parts:
+        click.echo(f"{part.topic}-{part.partition}  offset {part.offset}  {streams} streams  {part.bytes} bytes")
+    for topic in state.source.topics:
+        places = ",".join(f"{part.partition}:{part.offset}" for part, _ in parts if part.topic == topic)
+        if places:
+            tell(f"from here on: tidegauge replay 'kafka://{topic}?from={places}' --config {config_path} --state {out}")
