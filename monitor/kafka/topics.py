@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,8 +16,6 @@ from monitor.kafka.errors import EXIT_OPERATOR, KafkaProblem, problem
 
 LOOKED_AT = ("cleanup.policy", "retention.ms")
 """The settings of a topic that are shown beside those that it should have."""
-
-_GROW_SECONDS, _GROW_PAUSE = 30.0, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +69,20 @@ class Cluster:
     """A cluster's topics, through its admin interface."""
 
     def __init__(self, connection: ConnectionSettings) -> None:
-        """Connect.
+        """Set up; it connects when it is used, and again after `close`."""
+        self._connection, self._address = connection, connection.address
+        self._client: Any = None
+
+    @property
+    def _admin(self) -> Any:  # noqa: ANN401 - the client has no types
+        """The client.
 
         Raises:
-            KafkaProblem: if that fails.
+            KafkaProblem: if it cannot connect.
         """
-        self._address = connection.address
-        self._admin: Any = connect(KafkaAdminClient, connection)
+        if self._client is None:
+            self._client = connect(KafkaAdminClient, self._connection)
+        return self._client
 
     def find(self, names: Sequence[str]) -> dict[str, Found]:
         """Return those of the topics that exist.
@@ -143,21 +147,6 @@ class Cluster:
             self._admin.wait_for_topics(list(wanted))
         return made
 
-    def grow(self, name: str, partitions: int) -> None:
-        """Let a topic have so many partitions, more than before, and wait until they are there.
-
-        Raises:
-            KafkaProblem: if that is refused.
-        """
-        with self._asking(f"cannot add partitions to the topic {name!r}"):
-            self._admin.create_partitions({name: partitions})
-            until = time.monotonic() + _GROW_SECONDS
-            while len(self.find([name])) == 0 or self.find([name])[name].partitions < partitions:
-                if time.monotonic() >= until:
-                    message = f"the topic {name!r} does not get its {partitions} partitions"
-                    raise KafkaProblem(message)
-                time.sleep(_GROW_PAUSE)
-
     def forbidden(self, groups: Iterable[str], transactional_ids: Iterable[str]) -> list[str]:
         """Return a line for each group and identity of transactions that this user may not use.
 
@@ -186,8 +175,10 @@ class Cluster:
         return lines
 
     def close(self) -> None:
-        """Disconnect."""
-        self._admin.close()
+        """Disconnect. May be called twice, and used again."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     def _exists(self, name: str, described: Mapping[str, Any] | None) -> bool:
         """Return whether a described topic is there."""
@@ -223,13 +214,13 @@ class Cluster:
             raise problem(error, f"{what} of {self._address}") from None
 
 
-def require_right(connection: ConnectionSettings, right: str, topics: Mapping[str, str]) -> None:
+def require_right(cluster: Cluster, right: str, topics: Mapping[str, str]) -> None:
     """Make sure that this user may do something with topics.
 
     Without it a daemon that may not write its alerts would find out with the first of them.
 
     Args:
-        connection: how to reach the cluster.
+        cluster: what is asked; it stays connected.
         right: the operation, under Kafka's name.
         topics: the setting that names each topic.
 
@@ -238,11 +229,7 @@ def require_right(connection: ConnectionSettings, right: str, topics: Mapping[st
     """
     if not topics:
         return
-    cluster = Cluster(connection)
-    try:
-        found = cluster.rights(list(topics))
-    finally:
-        cluster.close()
+    found = cluster.rights(list(topics))
     for topic, setting in topics.items():
         if not found.get(topic, frozenset({right})) & {right, "ALL"}:
             message = f"{setting}: this user may not {right} the topic {topic!r}: give it the ACL {right} on it"

@@ -20,7 +20,7 @@ from monitor.kafka.consumer import GroupSettings, Member
 from monitor.kafka.errors import EXIT_RETRY, KafkaProblem
 from monitor.kafka.names import TopicName
 from monitor.kafka.range import Range
-from monitor.kafka.topics import require_right
+from monitor.kafka.topics import Cluster, require_right
 from monitor.kafka.transactions import TransactionFailed, Transactions
 from monitor.message import Message
 from monitor.record import RecordSettings
@@ -227,30 +227,35 @@ class KafkaSource(Source):
         self._mark = uuid.uuid4().hex
         self._marks = itertools.count()
         self.commit_seconds = 0.0
-        with said():
-            require_right(settings, "READ", dict.fromkeys(settings.topics, "source.topics"))
-            self._member = Member(
-                settings,
-                GroupSettings(
-                    settings.topics,
-                    settings.group_id,
-                    settings.instance,
-                    settings.start,
-                    settings.session_timeout_ms,
-                    settings.max_poll_interval_ms,
-                    settings.max_poll_records,
-                    settings.fetch_max_bytes,
-                    settings.max_partition_fetch_bytes,
-                ),
-            )
-            # Opened by the first poll: a process that cannot run for another reason must not fence one that does.
-            self._transactions = Transactions(
-                settings,
-                settings.identity,
-                settings.transaction_timeout_ms,
-                settings.compression_type,
-                open_now=False,
-            )
+        self._cluster = Cluster(settings)  # connected until the first poll
+        try:
+            with said():
+                require_right(self._cluster, "READ", dict.fromkeys(settings.topics, "source.topics"))
+                self._member = Member(
+                    settings,
+                    GroupSettings(
+                        settings.topics,
+                        settings.group_id,
+                        settings.instance,
+                        settings.start,
+                        settings.session_timeout_ms,
+                        settings.max_poll_interval_ms,
+                        settings.max_poll_records,
+                        settings.fetch_max_bytes,
+                        settings.max_partition_fetch_bytes,
+                    ),
+                )
+                # Opened by the first poll: a process that cannot run for another reason must not fence one that does.
+                self._transactions = Transactions(
+                    settings,
+                    settings.identity,
+                    settings.transaction_timeout_ms,
+                    settings.compression_type,
+                    open_now=False,
+                )
+        except BaseException:
+            self._cluster.close()
+            raise
 
     def require(self, topics: Mapping[str, str]) -> None:
         """Make sure that topics exist, each with the setting that names it.
@@ -260,10 +265,11 @@ class KafkaSource(Source):
         """
         with said():
             self._member.require(topics)
-            require_right(self._settings, "WRITE", topics)
+            require_right(self._cluster, "WRITE", topics)
 
     def poll(self, timeout: float) -> list[Batch | Rows]:
         """Return new records of the partitions that are this member's."""
+        self._cluster.close()  # nothing is asked of it any more
         with said():
             if self._transactions.broken and not self._mend(timeout):
                 return []
@@ -311,7 +317,7 @@ class KafkaSource(Source):
         topics = {state.topic(topic): "state.topic" for topic in self._settings.topics}
         self.require(topics)
         with said():
-            require_right(self._settings, "READ", topics)
+            require_right(self._cluster, "READ", topics)
         return state
 
     def lag(self) -> Mapping[Key, int]:
@@ -322,6 +328,7 @@ class KafkaSource(Source):
         """Leave. May be called twice."""
         if self._state is not None:
             self._state.rest()
+        self._cluster.close()
         self._transactions.close()
         self._member.close()
 
