@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,8 @@ from monitor.kafka.errors import EXIT_OPERATOR, KafkaProblem, problem
 
 LOOKED_AT = ("cleanup.policy", "retention.ms")
 """The settings of a topic that are shown beside those that it should have."""
+
+_GROW_SECONDS, _GROW_PAUSE = 30.0, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,21 @@ class Cluster:
                     raise problem(error(answer["error_message"]), f"cannot make the topic {answer['name']!r}")
             self._admin.wait_for_topics(list(wanted))
         return made
+
+    def grow(self, name: str, partitions: int) -> None:
+        """Let a topic have so many partitions, more than before, and wait until they are there.
+
+        Raises:
+            KafkaProblem: if that is refused.
+        """
+        with self._asking(f"cannot add partitions to the topic {name!r}"):
+            self._admin.create_partitions({name: partitions})
+            until = time.monotonic() + _GROW_SECONDS
+            while len(self.find([name])) == 0 or self.find([name])[name].partitions < partitions:
+                if time.monotonic() >= until:
+                    message = f"the topic {name!r} does not get its {partitions} partitions"
+                    raise KafkaProblem(message)
+                time.sleep(_GROW_PAUSE)
 
     def forbidden(self, groups: Iterable[str], transactional_ids: Iterable[str]) -> list[str]:
         """Return a line for each group and identity of transactions that this user may not use.
