@@ -19,7 +19,7 @@ from monitor.state.stages import Stage
 from monitor.table import AnyColumn
 from monitor.window import Windower
 
-_SPARE_SLOTS = 1 << 20  # beyond twice the streams that a partition may have: for ids of one batch that were refused
+_SPARE_SLOTS = 1 << 16  # beyond twice the streams that a partition may have: for ids of one batch that were refused
 
 
 class Restore:
@@ -91,6 +91,7 @@ class Restore:
         partition.time.value = meta.time
         partition.time.leaders = [(time, slot) for time, slot in meta.leaders]
         partition.counts.update(meta.counts)
+        partition.barred = list(meta.barred)
         partition.table.reindex()
         live = partition.table.live()
         if len(live) != meta.live:
