@@ -103,6 +103,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         Checkpoint(tmp_path / "nowhere" / "c.npz", "f").write(STATE)
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     """A night of training would be lost to a kill, or end in other weights than without it."""
     out = tmp_path / "bundle"

@@ -80,6 +80,7 @@ def test_a_graph_that_differs_is_refused(bundle: Bundle, cells: Cells) -> None:
         export.compare(core, graph, windows, bundle.manifest.scaling)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
 def test_one_network_gives_one_file(bundle: Bundle, scale: float) -> None:
     """The same training would give bundles that cannot be told to be the same."""

@@ -117,6 +117,7 @@ def test_denoising_corrupts_while_training_and_only_then(noise: str) -> None:
     assert whole.all() == (noise == "sensors")
 
 
+@pytest.mark.slow
 def test_a_penalty_silences_units_and_is_reported() -> None:
     """`sparse` would be a wide `dense`, which copies its input."""
     found = {}
@@ -128,6 +129,7 @@ def test_a_penalty_silences_units_and_is_reported() -> None:
     assert 0 < found[1.0] < 0.6 * found[0.0] <= 1
 
 
+@pytest.mark.slow
 def test_kl_holds_mean_activations_near_its_target() -> None:
     """The other penalty of the settings would do nothing."""
     chosen = settings("sparse", code_size=32, epochs=3, options={"penalty": "kl", "weight": 1.0, "target": 0.1})
@@ -138,6 +140,7 @@ def test_kl_holds_mean_activations_near_its_target() -> None:
     assert_allclose(codes.mean(), 0.1, atol=0.05)
 
 
+@pytest.mark.slow
 def test_the_code_of_a_vae_is_a_distribution_near_its_prior() -> None:
     """Windows drawn from the prior would be like nothing that was ever recorded."""
     spread = {}
@@ -152,6 +155,7 @@ def test_the_code_of_a_vae_is_a_distribution_near_its_prior() -> None:
     assert np.isfinite(drawn).all()
 
 
+@pytest.mark.slow
 def test_reconstruction_probability_is_what_the_paper_says() -> None:
     """The score would be called a probability without being one."""
     chosen = settings("vae", epochs=1, options={"score": "probability", "samples": 6})

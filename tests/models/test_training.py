@@ -143,6 +143,7 @@ def test_values_that_are_no_probabilities_are_refused_with_the_remedy(cells: Cel
         train(cells, WINDOW, FEATURES, wrong, tmp_path / "bundle")
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_is_one_line(cells: Cells, tmp_path: Path) -> None:
     """A bundle of NaN would be written, or a traceback shown."""
     wild = settings(learning_rate=1e38, optimizer="sgd", activation="relu")
@@ -151,6 +152,7 @@ def test_a_training_that_diverges_is_one_line(cells: Cells, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_constant_features_are_trained_with_a_warning(tmp_path: Path) -> None:
     """A recording in which a valve never moved could not be used, or its change would not stand out."""
     cells = waves(1, 60)
@@ -165,6 +167,7 @@ def test_constant_features_are_trained_with_a_warning(tmp_path: Path) -> None:
     assert (Model(made).score(changed).errors[:, 1] > 10).all()
 
 
+@pytest.mark.slow
 def test_other_losses_optimizers_and_scalings_train(tmp_path: Path) -> None:
     """A hyper-parameter of the settings would not reach the network, or not survive the export."""
     chosen = settings(

@@ -77,6 +77,7 @@ def test_labels_that_count_for_nothing_are_said(run: Run, bundle: Bundle, record
     assert "labels: 1 labelled event outside of the recording, which count for nothing" in done.said
 
 
+@pytest.mark.slow
 def test_a_full_standard_output_is_one_line(bundle: Bundle, recording: Path) -> None:
     """If it failed, `replay > report` on a full disk would end in a traceback, or in status 0."""
     arguments = [sys.executable, "-m", "monitor", "replay", str(recording), "--bundle", str(bundle.path)]

@@ -51,6 +51,7 @@ def recording(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_bundle_comes_out(run: Run, recording: Path, tmp_path: Path) -> None:
     """Without this nobody gets a model; a program must find one JSON object on standard output and nothing else."""
     out = tmp_path / "made" / "bundle"
@@ -76,6 +77,7 @@ def test_a_bundle_comes_out(run: Run, recording: Path, tmp_path: Path) -> None:
     assert "waves.csv/0 offset 200" in said
 
 
+@pytest.mark.slow
 def test_several_kinds_are_compared_in_a_table(run: Run, recording: Path, tmp_path: Path) -> None:
     """Nobody would see that a linear model does as well as the network."""
     out = tmp_path / "bundles"
@@ -94,6 +96,7 @@ def test_several_kinds_are_compared_in_a_table(run: Run, recording: Path, tmp_pa
     assert steps == {"training pca", "training dense"}
 
 
+@pytest.mark.slow
 def test_without_labels_the_table_has_no_figures_that_need_them(run: Run, recording: Path, tmp_path: Path) -> None:
     """A program would read a figure that means nothing, or NaN, which is no JSON."""
     labels = tmp_path / "labels.csv"
@@ -109,6 +112,7 @@ def test_without_labels_the_table_has_no_figures_that_need_them(run: Run, record
         assert read(Path(row["bundle"])).manifest.training.validation_error == row["validation_error"]
 
 
+@pytest.mark.slow
 def test_a_search_is_never_worse_than_the_settings(run: Run, recording: Path, tmp_path: Path) -> None:
     """Half an hour of trials would end in a model that is worse than the one without them."""
     out = tmp_path / "bundle"
@@ -138,6 +142,7 @@ def test_a_search_without_optuna_says_what_to_install(
     assert "pip install 'tidegauge[search]'" in said
 
 
+@pytest.mark.slow
 def test_options_decide(run: Run, recording: Path, tmp_path: Path) -> None:
     """Otherwise features, kind and labels could not be chosen on the command line."""
     labels = tmp_path / "labels.csv"

@@ -97,6 +97,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", PACK)
 def test_a_bomb_does_not_fill_the_memory(tmp_path: Path, suffix: str) -> None:
     """One line of a quarter gigabyte, packed into kilobytes, is a dead letter like any other long line."""
