@@ -29,9 +29,9 @@ class Member:
         begun: when it was started.
     """
 
-    def __init__(self, folder: Path, name: str, config: Mapping[str, Any]) -> None:
-        """Start nothing yet."""
-        self._folder = folder
+    def __init__(self, folder: Path, name: str, config: Mapping[str, Any], keep: Callable[[int], None]) -> None:
+        """Start nothing yet; `keep` is told of each process."""
+        self._folder, self._keep = folder, keep
         self.name, self.config = name, config
         self._turns = 0
         self.daemon: Daemon | None = None
@@ -50,6 +50,7 @@ class Member:
         more = dict(env or {}) | ({"FAULTS_BREAK": rule} if rule else {})
         program = ("tests.faults.process",) if hooked else ("monitor",)
         self.daemon = Daemon(folder, self.config, env=more, program=program)
+        self._keep(self.pid)
         self.begun = time.monotonic()
         return self.daemon
 
@@ -80,9 +81,9 @@ class Fleet:
         complaints: what no fault excuses: tracebacks, and ends that wait for an operator.
     """
 
-    def __init__(self, folder: Path, rule: str | None = None) -> None:
-        """Start nothing yet; `rule` is one that all of them break."""
-        self._folder, self._rule = folder, rule
+    def __init__(self, folder: Path, keep: Callable[[int], None], rule: str | None = None) -> None:
+        """Start nothing yet; `keep` is told of each process, `rule` is one that all of them break."""
+        self._folder, self._keep, self._rule = folder, keep, rule
         self.members: dict[str, Member] = {}
         self.kills: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
@@ -91,7 +92,7 @@ class Fleet:
 
     def add(self, name: str, config: Mapping[str, Any]) -> Member:
         """Start a member."""
-        member = self.members[name] = Member(self._folder, name, config)
+        member = self.members[name] = Member(self._folder, name, config, self._keep)
         member.start(rule=self._rule)
         return member
 

@@ -30,7 +30,7 @@ class Script:
 
     Attributes:
         crash_in: so many calls of the client from now the process is gone; None = not.
-        troubles: what goes wrong, by call: `init`, `send`, `flush`, `offsets`, `end`, `poll`.
+        troubles: what goes wrong, by call: `init`, `send to TOPIC`, `flush`, `offsets`, `end`, `poll`.
         late: ends of transactions that are still on their way.
         meanwhile: done by others between a producer's offsets and its commit.
     """
@@ -160,7 +160,7 @@ class ScriptedProducer:
     ) -> Future:
         del timestamp_ms
         assert self._begun
-        trouble = self._script.call("send")
+        trouble = self._script.call(f"send to {topic}")
         if trouble == "dropped":  # and the client goes on as if nothing were
             message = "delivery timeout"
             return Future(KafkaTimeoutError(message))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaConsumer
 
 from models.bundle import Bundle
 from models.serving import Model
@@ -18,7 +19,7 @@ from monitor import keeper, service
 from monitor.config import Config, load
 from monitor.engine import Engine
 from monitor.http import Health
-from monitor.kafka import changelog, connection, consumer, transactions
+from monitor.kafka import changelog, consumer, transactions
 from monitor.metrics import Metrics
 from monitor.service import Service
 from monitor.sources import kafka as kafka_source
@@ -102,11 +103,9 @@ class Cluster:
         with pytest.MonkeyPatch.context() as patch:
             for module in (consumer, changelog, transactions, kafka_source, keeper, service):
                 patch.setattr(module, "time", self.clock)
-            patch.setattr(consumer, "KafkaConsumer", self._consumer)
-            patch.setattr(connection, "bound", lambda _: None)  # there is nothing to unpack here
+            for module in (consumer, changelog, transactions):
+                patch.setattr(module, "connect", self._connect)
             patch.setattr(kafka_source, "require_right", lambda *_: None)  # there are no rights here
-            patch.setattr(changelog, "KafkaConsumer", self._consumer)
-            patch.setattr(transactions, "KafkaProducer", self._producer)
             yield
 
     def daemon(self, name: str | None) -> Service:
@@ -179,11 +178,10 @@ class Cluster:
         keys, values = [entry.key for entry in entries], [entry.value for entry in entries]
         return Batch(INPUT, number, offsets, [START] * len(entries), keys, values)
 
-    def _consumer(self, **settings: Any) -> Any:
-        return self.here.consumer(**settings)
-
-    def _producer(self, **settings: Any) -> Any:
-        return self.here.producer(**settings)
+    def _connect(self, make: Any, connection: object, **settings: Any) -> Any:
+        """Return a client of the process whose turn it is; see `monitor.kafka.connection.connect`."""
+        del connection
+        return self.here.consumer(**settings) if make is KafkaConsumer else self.here.producer(**settings)
 
     def _config(self, name: str | None) -> Config:
         found = _configs.get((self._path, name))

@@ -106,7 +106,7 @@ class World:
                 sink["topic"] = self.topics["alerts"]
         self.log = state.Log(self.config, cluster.bootstrap, self.topics["input"], folder)
         self.log.create(cluster.bootstrap, PARTITIONS)
-        self.fleet = Fleet(folder, how.get("rule"))
+        self.fleet = Fleet(folder, cluster.keep, how.get("rule"))
         self.feed = Feed(cluster.bootstrap, self.topics["input"], PARTITIONS, chance, STREAMS)
         self._views = {name: View(cluster.bootstrap, self.topics[name], n) for name, n in (("alerts", 3), ("dead", 2))}
         self._uncommitted = View(cluster.bootstrap, self.topics["alerts"], 3, how.get("isolation", "read_uncommitted"))

@@ -54,6 +54,12 @@ class Cluster(Broker):
         if not self.running(node):
             self._nodes[node].start()
 
+    def keep(self, pid: int) -> None:
+        """Let a process of the test end when the cluster does, however that ends."""
+        if self._keeper is not None and self._keeper.stdin is not None:
+            self._keeper.stdin.write(f"process {pid}\n")
+            self._keeper.stdin.flush()
+
     def mend(self) -> None:
         """Let every node go on or start again, and wait until the cluster works."""
         self.resume()
