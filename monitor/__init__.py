@@ -16,6 +16,7 @@
 * `changes`: what the state's log must write
 * `state/`: what is known of the streams, as rows of a log; `keeper` restores it, and writes it with each commit
 * `checkpoint/`: the same in a local directory, with positions and the lengths of outputs, for files
+* `breaker`: counts deaths with the same records in hand, so that one of them stops nothing for ever
 * `delivery`: events, dead letters and positions out, in the one order that loses nothing; `relay` for other sinks
 * `sinks/`: where alerts go: kafka, jsonl, alertmanager; one file each
 * `kafka/`: everything that touches the Kafka client

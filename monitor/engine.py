@@ -28,6 +28,7 @@ from monitor.pipeline import Output, Partition, Pipeline
 from monitor.record import Records
 from monitor.score import Model, ModelScores
 from monitor.sources.base import Batch, Key, Rows
+from monitor.sources.batches import without
 from monitor.state import ModelMark
 from monitor.threshold import Prior
 from monitor.window import WindowSettings
@@ -189,7 +190,26 @@ class Engine:
 
     def again(self, batch: Batch | Rows, partition: Partition) -> Records:
         """Return the records of a batch that was processed before; for a restore, which brings windows up to date."""
-        return self._decode(batch, partition, []).records
+        if not partition.barred:
+            return self._decode(batch, partition, []).records
+        found = [self._decode(piece, partition, []).records for piece in without(batch, partition.barred)]
+        return found[0] if len(found) == 1 else Records.joined(found, len(self.features))
+
+    def bar(self, batch: Batch | Rows, detail: str) -> Work:
+        """Return the one record of a batch as a dead letter, undecoded: the process has died of it, again and again."""
+        partition = self._partition((batch.topic, batch.partition))
+        letter = self._letters.crash(batch, detail)
+        partition.barred.append(letter.offset)
+        partition.counts["dead_lettered"] += 1
+        return Work(
+            {partition.key: letter.offset + 1},
+            Output(),
+            dead_letters=[letter],
+            urgent=True,
+            consumed=Counter({batch.topic: 1}),
+            classes=Counter(dead_lettered=1),
+            reasons=Counter(crash=1),
+        )
 
     def resolved(self, alerts: list[Alert], positions: dict[Key, int], model: ModelMark, *, figures: bool) -> Work:
         """Return events that another model made, and this one resolves.

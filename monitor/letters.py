@@ -11,6 +11,7 @@ import numpy as np
 
 from monitor.pipeline import Output
 from monitor.sources.base import Batch, Key, Rows
+from monitor.sources.batches import bounds
 from monitor.times import to_iso
 
 Raw = tuple[bytes | None, bytes | None]
@@ -81,6 +82,13 @@ class Letters:
     def drop(self, key: Key) -> None:
         """Forget a partition."""
         self._held.pop(key, None)
+
+    def crash(self, batch: Batch | Rows, detail: str) -> DeadLetter:
+        """Return the letter of the one record of a batch, of which the process has died."""
+        offset, key = bounds(batch)[0], (batch.topic, batch.partition)
+        unread = next((row.value for row in batch.refused), None) if isinstance(batch, Rows) else None
+        raw = self._raw(batch, key, offset) if unread is None else (None, unread)
+        return DeadLetter(*key, offset, *raw, "crash", detail)
 
     def _raw(self, batch: Batch | Rows | None, key: Key, offset: int) -> Raw:
         """Return what was in a record: of this batch, or of an earlier one if it has waited since."""

@@ -91,6 +91,7 @@ class Partition:
         liveness: which streams are live.
         counts: records by class since the state began, without the pending ones.
         changes: what has changed since the last commit, where that is kept.
+        barred: offsets of records that the process died of: no restore may decode them again.
         columns: all columns of the table.
         decision_columns: those that only scoring changes: line, alert machine, and when a stream was last active.
         activity_columns: the last of these alone.
@@ -107,6 +108,7 @@ class Partition:
         self.columns = (*Liveness.COLUMNS, *windower.columns, *decisions)
         self.table = StreamTable(self.columns)
         self.changes = Changes()
+        self.barred: list[int] = []
         self.time = PartitionTime()
         self.liveness = liveness
         self.counts: Counter[str] = Counter()

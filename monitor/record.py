@@ -6,6 +6,7 @@ The core never holds a record as an object; a batch of them is four arrays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -22,6 +23,7 @@ CLASSES = ("processed", "late", "repeated", "filtered", "dead_lettered")
 """What a record can end as. A record that has not ended yet is `pending`."""
 
 DEAD_LETTER_REASONS = (
+    "crash",  # the process died of it, again and again
     "encoding",  # not UTF-8
     "syntax",  # not JSON, not MessagePack, or nested too deeply
     "shape",  # valid syntax, but not a record: a value of another type than a number or null
@@ -62,6 +64,18 @@ class Records:
     def take(self, part: slice | NDArray[np.intp]) -> Records:
         """Return the records at the positions `part`."""
         return Records(self.slot[part], self.time[part], self.values[part], self.offset[part])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Records], features: int) -> Records:
+        """Return the records of parts that follow each other; of none, no records of so many features."""
+        nothing = np.zeros(0, np.int64)
+        every = [cls(nothing.astype(np.int32), nothing, np.zeros((0, features), np.float32), nothing), *parts]
+        return cls(
+            np.concatenate([each.slot for each in every]),
+            np.concatenate([each.time for each in every]),
+            np.concatenate([each.values for each in every]),
+            np.concatenate([each.offset for each in every]),
+        )
 
 
 class Select(BaseModel):

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 
 import structlog
 
+from monitor.breaker import Breaker
 from monitor.config import Config
 from monitor.delivery import Delivery
 from monitor.engine import Engine, Work
@@ -45,6 +47,7 @@ class Service:
         metrics: Metrics,
         health: Health,
         *,
+        breaker: Breaker | None = None,
         observe: Callable[[Work], None] | None = None,
     ) -> None:
         """Set up.
@@ -56,11 +59,14 @@ class Service:
             sinks: sinks that get events before positions are stored.
             metrics: what is counted.
             health: what the HTTP port says of this loop.
+            breaker: counts deaths; None = nobody does.
             observe: called with the work of each poll, after it is committed or set aside for a later commit.
         """
         self._engine, self._source, self._metrics, self._health = engine, source, metrics, health
         self._keeper = Keeper(config, engine, source)
         self._delivery = Delivery(config, source, sinks, lambda: self._stopping, self._alive, self._refused)
+        self._breaker = breaker or Breaker()
+        self._alone: deque[Batch | Rows] = deque()  # what is processed one by one, since the process died of some of it
         self._observe = observe
         self._notifier = Notifier()
         self._interval = getattr(config.source, "commit_interval_ms", 1_000) / 1000
@@ -76,6 +82,7 @@ class Service:
     def stop(self, signum: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
         """End after what is in hand."""
         del frame
+        self._breaker.clear()
         self._signal = self._signal or signum  # the loop logs it: a handler may have come between two bytes of a line
         self._stopping = True
 
@@ -89,7 +96,7 @@ class Service:
         try:
             while not self._stopping:
                 self._turn()
-                if self._source.exhausted and not self._waiting:
+                if self._source.exhausted and not self._waiting and not self._alone:
                     break
             if self._signal:
                 log.info("stopping", signal=signal.Signals(self._signal).name)
@@ -99,6 +106,7 @@ class Service:
         finally:
             self._delivery.close()
             self._source.close()
+            self._breaker.close()
         log.info("stopped", records=self._processed, pending=self._engine.pending())
         return 0
 
@@ -108,23 +116,38 @@ class Service:
             batches = self._poll()
         self._forget()
         self._keeper.take(self._source.take_gained())
-        if batches:
-            with self._metrics.timed("process"):
-                work = self._engine.process(batches)
-            self._count(work)
-            if not self._waiting:
-                self._since = time.monotonic()
-            self._waiting |= work.positions
-            committed = self._commit([work], force=work.urgent)
-            if committed and self._observe is not None:
-                self._observe(work)
-        else:
+        whole, alone = self._breaker.split(batches, {(each.topic, each.partition) for each in self._alone})
+        self._alone += alone
+        going = not whole or self._process(whole)
+        while going and self._alone and not self._stopping:
+            going = self._process([self._alone.popleft()], force=True)
+            self._alive()
+        if not batches:
             self._sweep()
             self._commit(force=self._source.exhausted)
         if self._keeper.busy:
             self._restore()
         self._delivery.tick()
         self._alive()
+
+    def _process(self, batches: Sequence[Batch | Rows], *, force: bool = False) -> bool:
+        """Process and commit; return False if it has to be done again."""
+        with self._metrics.timed("process"):
+            if self._breaker.doomed(batches[0]):
+                work = self._engine.bar(batches[0], "the process has died of it, again and again")
+                (letter,) = work.dead_letters
+                log.error("record_given_up", partition=f"{letter.topic}-{letter.partition}", offset=letter.offset)
+            else:
+                with self._breaker.hold(batches):
+                    work = self._engine.process(batches)
+        self._count(work)
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._waiting |= work.positions
+        committed = self._commit([work], force=force or work.urgent)
+        if committed and self._observe is not None:
+            self._observe(work)
+        return committed
 
     def _poll(self) -> list[Batch | Rows]:
         """Poll; what was processed before something that no restart mends is committed before the end.
@@ -150,6 +173,8 @@ class Service:
             self._metrics.unassign(known)
             self._engine.drop(lost)
             self._keeper.drop(lost)
+            self._breaker.drop(lost)
+            self._alone = deque(each for each in self._alone if (each.topic, each.partition) not in lost)
             self._metrics.pending_records.set(self._engine.pending())
             for key in lost:
                 self._waiting.pop(key, None)
@@ -192,6 +217,7 @@ class Service:
         self._metrics.commit_duration_seconds.observe(time.perf_counter() - begin)
         self._metrics.transactions.labels("committed" if done else "unknown").inc()
         if done:
+            self._breaker.committed(self._waiting)
             for work in works:
                 for alert in work.alerts:
                     self._metrics.alerts_published.labels(alert.status).inc()

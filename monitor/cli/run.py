@@ -16,6 +16,7 @@ import structlog
 
 from models.bundle import read
 from monitor import logs
+from monitor.breaker import Breaker, place
 from monitor.cli._options import config_option, set_option
 from monitor.config import ConfigError, load
 from monitor.engine import Engine
@@ -71,7 +72,9 @@ def command(config_path: Path, overrides: tuple[str, ...]) -> None:
         source = config.source.resume(config.record, engine.features, config.state, config.outputs())
         fed: list[Relay] = []
         try:
-            service = Service(config, engine, source, [sink.build() for sink in relayed(config)[1]], metrics, health)
+            sinks = [sink.build() for sink in relayed(config)[1]]
+            breaker = Breaker(*place(config))
+            service = Service(config, engine, source, sinks, metrics, health, breaker=breaker)
 
             def stop(signum: int, frame: FrameType | None) -> None:
                 service.stop(signum, frame)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 import numpy as np
 
 from monitor.sources.base import Batch, Rows
+
+_END = 2**63 - 1
 
 
 def bounds(batch: Batch | Rows) -> tuple[int, int]:
@@ -40,6 +43,13 @@ def part(batch: Batch | Rows, begin: int, end: int) -> Batch | Rows:
         batch.keys[low:high],
         batch.values[low:high],
     )
+
+
+def without(batch: Batch | Rows, offsets: Sequence[int]) -> list[Batch | Rows]:
+    """Return a batch in the pieces that some records, by their rising offsets, leave of it; none of them is empty."""
+    begins = [0, *(offset + 1 for offset in offsets)]
+    pieces = [part(batch, begin, end) for begin, end in zip(begins, [*offsets, _END], strict=True)]
+    return [piece for piece in pieces if len(piece)]
 
 
 def _rows(rows: Rows, begin: int, end: int) -> Rows:

@@ -97,6 +97,7 @@ class Meta(msgspec.Struct, gc=False, kw_only=True):
             came.
         configs: the same of the last configurations.
         versions: versions of the libraries that decide the last bit.
+        barred: offsets from `needed` on of records that the process died of: no restore may decode them.
     """
 
     format: int = FORMAT
@@ -119,6 +120,7 @@ class Meta(msgspec.Struct, gc=False, kw_only=True):
     bundles: list[tuple[str, int]]
     configs: list[tuple[str, int]]
     versions: dict[str, str]
+    barred: list[int] = []
 
 
 class Entry(msgspec.Struct, gc=False):
@@ -355,6 +357,8 @@ class StateLog:
 
     def _meta(self) -> Meta:
         partition, writer = self._partition, self._writer
+        needed = min(self._images.values(), default=self._next)
+        partition.barred = [offset for offset in partition.barred if offset >= needed]
         return Meta(
             next_offset=self._next,
             input=writer.input,
@@ -364,7 +368,7 @@ class StateLog:
             pending=self._pending(partition),
             live=partition.table.live_count,
             bucket=self._bucket,
-            needed=min(self._images.values(), default=self._next),
+            needed=needed,
             log=self._log,
             turn=self._turn,
             cycle=self._cycle,
@@ -375,6 +379,7 @@ class StateLog:
             bundles=self._bundles,
             configs=self._configs,
             versions=dict(writer.versions),
+            barred=partition.barred,
         )
 
 
