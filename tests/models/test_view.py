@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
-from models.view import LEAST_DEVIATION, View
+from models.view import LEAST_DEVIATION, Form, View
 
 
 def windows(count: int = 40, length: int = 64, features: int = 3) -> NDArray[np.float32]:
@@ -43,18 +43,18 @@ def test_a_joint_view_has_one_mean_and_one_deviation() -> None:
 
 
 @pytest.mark.parametrize("form", ["level", "centred", "joint"])
-def test_the_way_back_leads_back(form: str) -> None:
+def test_the_way_back_leads_back(form: Form) -> None:
     """If it failed, an alert would show expected values in no unit at all."""
     raw = windows()
-    view = View(rows=30, form=form)  # type: ignore[arg-type]
+    view = View(rows=30, form=form)
     assert_allclose(view.restore(raw, view.apply(raw)), raw[:, -30:], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("form", ["level", "centred", "joint"])
-def test_a_view_does_not_depend_on_the_others_in_the_call(form: str) -> None:
+def test_a_view_does_not_depend_on_the_others_in_the_call(form: Form) -> None:
     """If it failed, a score would depend on how many records a poll returned."""
     raw = windows()
-    view = View(rows=16, step=4, form=form)  # type: ignore[arg-type]
+    view = View(rows=16, step=4, form=form)
     whole = view.apply(raw)
     for row in range(len(raw)):
         assert_array_equal(view.apply(raw[row : row + 1])[0], whole[row])
