@@ -71,7 +71,7 @@ def test_base_install_has_neither_tensorflow_nor_pyarrow() -> None:
     base = {re.split(r"[^A-Za-z0-9-]", each)[0].lower() for each in PROJECT["dependencies"]}
     assert not base & set(NOT_IN_BASE)
     extras = PROJECT["optional-dependencies"]
-    assert set(extras) == {"parquet", "quality", "train", "test"}
+    assert set(extras) == {"parquet", "quality", "search", "train", "test"}
     for extra in ("train", "test"):
         assert "tidegauge[parquet]" in extras[extra]
 

@@ -32,18 +32,20 @@ class Script:
         crash_in: so many calls of the client from now the process is gone; None = not.
         troubles: what goes wrong, by call: `init`, `send to TOPIC`, `flush`, `offsets`, `end`, `poll`.
         late: ends of transactions that are still on their way.
-        meanwhile: done by others between a producer's offsets and its commit.
+        meanwhile: done by others just before a call: `offsets` or `end`.
     """
 
     crash_in: int | None = None
     troubles: dict[str, deque[str]] = field(default_factory=dict)
     late: list[Callable[[], None]] = field(default_factory=list)
-    meanwhile: Callable[[], None] | None = None
+    meanwhile: dict[str, Callable[[], None]] = field(default_factory=dict)
     calls: int = 0
 
     def call(self, what: str) -> str:
         """Note a call of the client; return what goes wrong with it, or nothing."""
         self.calls += 1
+        if what in self.meanwhile:
+            self.meanwhile.pop(what)()
         if self.crash_in is not None:
             self.crash_in -= 1
             if self.crash_in <= 0:
@@ -193,9 +195,6 @@ class ScriptedProducer:
         return Result(came=trouble != "lost")
 
     def begin_commit(self) -> Result:
-        meanwhile, self._script.meanwhile = self._script.meanwhile, None
-        if meanwhile is not None:
-            meanwhile()
         trouble = self._script.call("end")
         name, epoch, broker = self._name, self._epoch, self._broker
 

@@ -76,7 +76,7 @@ def test_what_cannot_be_made(run: Run, kafka: Broker, tmp_path: Path) -> None:
     """If it failed, a wrong name would end in a traceback."""
     done = run("topics", written(tmp_path, kafka.bootstrap, ("a b", "alerts", "dead")), "--create")
     assert (done.status, len(done.said)) == (78, 1)
-    assert "'a b' is no name of a topic" in done.err
+    assert "source.topics.0: found 'a b', expected the name of a topic" in done.err
 
 
 def test_no_cluster(run: Run, tmp_path: Path) -> None:
