@@ -137,11 +137,11 @@ def documented(work: Job, *, second_sink: bool = False) -> Rights:
         (ROOT / "deploy" / "README.md").read_text(),
         re.MULTILINE,
     )
-    assert len(table) == 8
+    assert len(table) == 9
     names = {"source.topics": work.input, "sink.topic": work.alerts, "dead_letter.topic": work.dead}
     rights: Rights = {}
     for kind, name, operations, purpose in table:
-        if purpose.endswith(" only") and not second_sink:
+        if purpose.endswith(" only") and not (second_sink and "second sink" in purpose):
             continue
         resource = "transactional_id" if kind == "TransactionalId" else kind.lower()
         key = (resource, names.get(name, name.replace("<group_id>", work.group)))
