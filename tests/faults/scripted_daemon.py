@@ -37,6 +37,22 @@ RETRIED = (1, 75)
 """Exit statuses after which a supervisor starts a daemon again; others wait for an operator."""
 
 
+class _NoDeadline:
+    """The last guard, without its thread: by the scripted clock, that thread would end the process that tests."""
+
+    def __init__(self, seconds: float) -> None:
+        pass
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class Process:
     """One daemon: down, or with a service that is turned by hand.
 
@@ -106,6 +122,7 @@ class Cluster:
             for module in (consumer, changelog, transactions):
                 patch.setattr(module, "connect", self._connect)
             patch.setattr(kafka_source, "require_right", lambda *_: None)  # there are no rights here
+            patch.setattr(transactions, "Deadline", _NoDeadline)
             yield
 
     def daemon(self, name: str | None) -> Service:
