@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
 
 from monitor.table import Column, StreamTable
 
@@ -69,7 +68,10 @@ class Unified:
             short: log errors that are averaged.
             weight: windows that a prior counts for.
         """
+        from scipy.special import log_ndtr  # a quarter of a second, and only some configurations need it
+
         voices = len(priors)
+        self._log_ndtr = log_ndtr
         self._prior = np.array([[p.q50, p.qt, p.mean, p.variance] for p in priors])
         self._short = short
         self._weight = weight
@@ -90,7 +92,7 @@ class Unified:
         q50, qt, mean, variance = now[:, :, 0], now[:, :, 1], now[:, :, 2], now[:, :, 3]
         gap = np.maximum(qt - q50, FLOOR)
         z = (recent - mean) / np.maximum(np.sqrt(variance), _LEAST_SPREAD)
-        found: NDArray[np.float64] = 0.5 * (recent - q50) / gap / _THIRD - 0.5 * log_ndtr(-z) / _LOG10 / _TAIL
+        found: NDArray[np.float64] = 0.5 * (recent - q50) / gap / _THIRD - 0.5 * self._log_ndtr(-z) / _LOG10 / _TAIL
         run = np.where(found > EVENT, runs[slots] + 1, 0)
         slow = np.where((run >= 1) & (run <= LONGEST), PROTECT, 1.0)
         rate = slow * np.maximum(_A, 1 / (count + self._weight + 1))[:, None]
@@ -120,7 +122,7 @@ class Unified:
         )
         for _ in range(_NEWTON):
             z = (found - mean) / spread
-            tail = log_ndtr(-z)
+            tail = self._log_ndtr(-z)
             said = 0.5 * (found - q50) / gap / _THIRD - 0.5 * tail / _LOG10 / _TAIL
             hazard = np.exp(-0.5 * z * z - tail) / _ROOT
             slope = 0.5 / gap / _THIRD + 0.5 * hazard / spread / _LOG10 / _TAIL

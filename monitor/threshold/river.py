@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from river import stats
 
 from monitor.table import Column, ObjectColumn, StreamTable
 from monitor.threshold.base import LEAST_SCORE, Prior, Threshold, ThresholdSettings
@@ -22,6 +21,9 @@ class _River(Threshold):
 
     def __init__(self, settings: P2.Settings | RollingQuantile.Settings, prior: Prior, open_after: int) -> None:  # noqa: ARG002 - the same for all kinds
         """Set up with the calibration of the bundle."""
+        from river import stats  # a fifth of a second, and only these kinds need it
+
+        self._stats = stats
         self._q = 1 - settings.rate(prior.windows_per_day)
         self._weight = settings.prior_weight
         self._log_prior = float(np.log(prior.quantile(self._q)))
@@ -87,7 +89,7 @@ class P2(_River):
         )
 
     def _create(self) -> Any:  # noqa: ANN401 - an estimator of river has no type
-        return stats.Quantile(self._q)
+        return self._stats.Quantile(self._q)
 
     def _inner(self, estimator: Any) -> Any:  # noqa: ANN401 - an estimator of river has no type
         return estimator._quantile  # noqa: SLF001 - river has no public way to its 170 bytes of state but pickle
@@ -111,7 +113,7 @@ class RollingQuantile(_River):
         super().__init__(settings, prior, open_after)
 
     def _create(self) -> Any:  # noqa: ANN401 - an estimator of river has no type
-        return stats.RollingQuantile(self._q, self._size)
+        return self._stats.RollingQuantile(self._q, self._size)
 
     def _inner(self, estimator: Any) -> Any:  # noqa: ANN401 - an estimator of river has no type
         return estimator._rolling_quantile  # noqa: SLF001 - as above
