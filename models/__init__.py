@@ -11,10 +11,11 @@ sparse       the kind `sparse`: a wide code of which few units answer
 denoising    the kind `denoising`: from corrupted windows to clean ones
 pca          the kind `pca`: the linear baseline
 scaling      one offset and one scale a feature, from the training rows
+settings     section `train`: which autoencoder, and how it is trained
 cells        the rows and windows of a recording, as arrays, and what is wrong with them
 split        training, validation and calibration parts
 feeding      batches of scaled windows, gathered by index as training asks for them
-backend      Keras on TensorFlow, loaded when needed: quiet and deterministic
+backend      Keras on TensorFlow, loaded when needed: quiet and deterministic; versions
 fitting      Keras: early stopping, best epoch, the same weights from the same seed
 checkpoint   what a killed training goes on from
 training     split, fit, export, calibrate, check: from cells to a bundle

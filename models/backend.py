@@ -6,8 +6,10 @@ would be torn. What fails is raised, and so still seen.
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
+import platform
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -41,6 +43,12 @@ def load() -> None:
     for name in ("tensorflow", "tf2onnx"):
         logging.getLogger(name).setLevel(logging.ERROR)
     tf.config.experimental.enable_op_determinism()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that decide the result."""
+    libraries = ("numpy", "keras", "tensorflow", "onnx", "tf2onnx", "onnxruntime")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in libraries}
 
 
 @contextmanager

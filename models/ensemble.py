@@ -9,6 +9,7 @@ import numpy as np
 
 from models import bundle as bundles
 from models import calibration, errors, export, linear, roster, scaling
+from models.backend import versions
 from models.base import Hyperparameters, Shape, find
 from models.cells import Cells, TrainingError, check, scorable
 from models.detector import ARRAYS, Detector, Part, Voice
@@ -18,7 +19,6 @@ from models.roster import Recruit, Roster
 from models.scaling import Scaling
 from models.serving import Graph
 from models.split import split
-from models.training import TrainSettings, versions
 from models.view import View
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from models.bundle import Bundle, WindowShape
+    from models.settings import TrainSettings
 
 MOST_WINDOWS = 40_000
 """Windows that members are trained and calibrated on at most, evenly spread."""

@@ -23,8 +23,9 @@ from models.cells import TrainingError, check, scorable
 from models.feeding import Feed
 from models.fitting import Fitter
 from models.scaling import Scaling
+from models.settings import TrainSettings
 from models.split import split
-from models.training import TrainSettings, measured_scaling
+from models.training import measured_scaling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,8 @@ from models import search
 from models.base import Shape, find
 from models.bundle import WindowShape
 from models.comparison import rank
-from models.training import TrainingError, TrainSettings, train
+from models.settings import TrainSettings
+from models.training import TrainingError, train
 from monitor import dataset, sources
 from monitor.cli import _kinds, _lines, _quiet
 from monitor.cli._options import config_option, json_option, set_option

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from models.training import TrainSettings
+from models.settings import TrainSettings
 from monitor import sinks, sources
 from monitor.alert import AlertSettings
 from monitor.http import HttpSettings

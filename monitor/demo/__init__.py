@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from models.bundle import Bundle
-from models.training import Epoch, TrainSettings, train
+from models.settings import TrainSettings
+from models.training import Epoch, train
 from monitor import dataset, sources
 from monitor.config import Config, ConfigError
 from monitor.demo.incidents import (

@@ -14,7 +14,7 @@ from models.bundle import Bundle, WindowShape
 from models.cells import Cells, TrainingError
 from models.ensemble import Trainer
 from models.roster import Recruit, Roster
-from models.training import TrainSettings
+from models.settings import TrainSettings
 from models.view import View
 
 LENGTH = 64

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from pydantic import ValidationError
 
-from models.base import Shape
 from models.calibration import RESIDUAL_LEVELS
 from models.cells import TrainingError
 from models.split import split
-from models.training import TrainSettings, train
+from models.training import train
 from tests.models.waves import FEATURES, WINDOW, settings, waves
 
 if TYPE_CHECKING:
@@ -87,44 +85,6 @@ def test_labelled_windows_are_in_no_part(cells: Cells) -> None:
     parts = split(replace(cells, label=label), WINDOW, 0.15, 0.15, 0)
     every = np.concatenate([parts.training, parts.validation, parts.calibration])
     assert not replace(cells, label=label).touched(label, 12)[every].any()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"kind": "gru"}, "there is no autoencoder of the kind 'gru'"),
-        ({"nodes": [32, 16], "layers": 3}, "layers is 3, but nodes has 2"),
-        ({"nodes": []}, "every layer needs at least one unit"),
-        ({"nodes": 0}, "every layer needs at least one unit"),
-        ({"loss": "binary_crossentropy"}, "set train.scaling to minmax"),
-        ({"validation_split": 0.5, "calibration_split": 0.5}, "leave nothing to train on"),
-        ({"options": {"beta": 1}}, "options.beta of the kind lstm"),
-        ({"options": {"bidirectional": "often"}}, "options.bidirectional of the kind lstm"),
-        ({"epoch": 3}, "epoch"),
-        ({"learning_rate": float("nan")}, "learning_rate"),
-    ],
-)
-def test_wrong_settings_are_refused(changes: dict[str, Any], message: str) -> None:
-    """A misspelt or contradictory setting would be ignored, or fail in the middle of the training."""
-    with pytest.raises(ValidationError, match=message):
-        TrainSettings.model_validate(changes)
-
-
-@pytest.mark.parametrize(
-    ("changes", "nodes"),
-    [
-        ({}, (64,)),
-        ({"nodes": 8}, (8,)),
-        ({"nodes": 8, "layers": 3}, (8, 8, 8)),
-        ({"layers": 2}, (64, 64)),
-        ({"nodes": [32, 16]}, (32, 16)),
-        ({"nodes": [32, 16], "layers": 2}, (32, 16)),
-    ],
-)
-def test_layers_and_nodes(changes: dict[str, Any], nodes: tuple[int, ...]) -> None:
-    """The network would have other layers than the settings say."""
-    hyper = TrainSettings.model_validate(changes).resolve(Shape(24, 1))
-    assert (hyper.nodes, hyper.layers) == (nodes, len(nodes))
 
 
 def test_a_feature_without_values_is_one_line(cells: Cells, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from models import scaling
 from models.bundle import WindowShape
 from models.cells import Cells
 from models.feeding import Feed
-from models.training import TrainSettings
+from models.settings import TrainSettings
 
 FEATURES = ("pressure", "flow")
 WINDOW = WindowShape(length=12, stride=1)

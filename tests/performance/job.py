@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from models.bundle import Bundle, read
-from models.training import Cells, TrainSettings, WindowShape, train
+from models.settings import TrainSettings
+from models.training import Cells, WindowShape, train
 from monitor.sources.base import Batch
 from tests.kafka.topics import Record
 

@@ -15,7 +15,8 @@ import numpy as np
 from models import serving
 from models.bundle import Bundle
 from models.cells import Cells
-from models.training import TrainSettings, WindowShape, train
+from models.settings import TrainSettings
+from models.training import WindowShape, train
 from tests.quality import product, recordings
 from tests.quality.recordings import Beats
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
-from models.training import TrainSettings
+from models.settings import TrainSettings
 from monitor.engine import prior_of
 from monitor.window import WindowSettings
 from tests.quality import product, recordings, sweep

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from models import serving
 from models.bundle import Bundle
 from models.ensemble import Trainer
-from models.training import TrainSettings, train
+from models.settings import TrainSettings
+from models.training import train
 from monitor import dataset
 from monitor.alert import Alert
 from monitor.config import Config, load

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training import TrainSettings
+from models.settings import TrainSettings
 from monitor.threshold.unified import LEVEL
 from monitor.window import WindowSettings
 from tests.quality import product, recordings

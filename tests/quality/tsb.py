@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.ensemble import Trainer
 from models.roster import TELEMETRY
-from models.training import TrainSettings
+from models.settings import TrainSettings
 from monitor.window import WindowSettings
 from tests.quality import product, recordings
 from tests.quality.recordings import Series

@@ -14,7 +14,7 @@ from models.base import Hyperparameters, Networks, ScalingMethod, Shape, find
 from models.cells import Cells
 from models.feeding import Feed
 from models.fitting import Fitter, Outcome
-from models.training import TrainSettings
+from models.settings import TrainSettings
 
 
 def cells(windows: NDArray[np.float32]) -> Cells:

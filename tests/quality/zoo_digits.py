@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models import ranking
 from models.base import Shape
-from models.training import TrainSettings
+from models.settings import TrainSettings
 from tests.quality.windows import Workbench
 
 SHAPE, TRAINED, WATCHED = Shape(8, 8), 1000, 200

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models import ranking
 from models.base import Shape
-from models.training import TrainSettings
+from models.settings import TrainSettings
 from tests.quality import recordings
 from tests.quality.windows import Workbench
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from models.bundle import read
-from models.training import TrainSettings
+from models.settings import TrainSettings
 from monitor.cli import main
 from monitor.cli.demo import _show
 from monitor.config import ConfigError
