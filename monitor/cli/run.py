@@ -24,6 +24,7 @@ from monitor.http import Health, HttpServer
 from monitor.metrics import Metrics
 from monitor.relay import Relay, relayed, relays
 from monitor.service import Service
+from monitor.sources.resume import resume
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +70,7 @@ def command(config_path: Path, overrides: tuple[str, ...]) -> None:
         )
         for name in SIGNALS:
             signal.signal(name, _leave)
-        source = config.source.resume(config.record, engine.features, config.state, config.outputs())
+        source = resume(config.source, config.record, engine.features, config.state, config.outputs())
         fed: list[Relay] = []
         try:
             sinks = [sink.build() for sink in relayed(config)[1]]

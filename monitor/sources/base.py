@@ -139,26 +139,6 @@ class SourceSettings(BaseModel):
         """
         raise NotImplementedError
 
-    def resume(
-        self,
-        record: RecordSettings,
-        features: Sequence[str] | None,
-        state: StateSettings,  # noqa: ARG002 - for sources that keep state beside them
-        outputs: Sequence[Output] = (),  # noqa: ARG002 - the same
-    ) -> Source:
-        """Open the source where the last run left it, for the daemon.
-
-        Args:
-            record: as in `build`.
-            features: as in `build`.
-            state: where what is known is kept.
-            outputs: where events and dead letters go.
-
-        Raises:
-            SourceError: if it cannot be opened, or is not what the last run left.
-        """
-        return self.build(record, features)
-
     def peek(self, record: RecordSettings, count: int = 1_000) -> tuple[str, ...]:
         """Return the names of the features in the first `count` records, in order of first appearance.
 

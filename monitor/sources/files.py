@@ -8,15 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-import structlog
 from pydantic import Field, field_validator
 
-from monitor.record import RecordSettings
-from monitor.sources.base import Output, Source, SourceError, SourceSettings
+from monitor.sources.base import SourceError, SourceSettings
 from monitor.sources.compression import bare
-from monitor.state import StateSettings
-
-log = structlog.get_logger(__name__)
 
 EXIT_OPERATOR = 78
 STDIN = "-"
@@ -45,28 +40,6 @@ class FileSettings(SourceSettings):
     def pipe(self) -> str | None:
         """The first of the files that is none, so that it cannot be read again; None if all can."""
         return next((path for path in self.paths if path == STDIN or is_pipe(path)), None)
-
-    def resume(
-        self,
-        record: RecordSettings,
-        features: Sequence[str] | None,
-        state: StateSettings,
-        outputs: Sequence[Output] = (),
-    ) -> Source:
-        """Open the source, with its state in a directory unless it cannot be read twice."""
-        from monitor.sources.kept import Kept
-
-        pipe = self.pipe
-        if state.type == "directory" and pipe is not None:
-            message = f"{topic([pipe])}: a pipe cannot be read again after a restart: state.type must be none for it"
-            raise SourceError(message, EXIT_OPERATOR)
-        if state.type == "none" or pipe is not None:
-            why = "state.type none" if pipe is None else "a pipe cannot be read again"
-            log.warning("state_not_kept", reason=f"{why}: a restart begins anew, and events may come again")
-            return self.build(record, features)
-        for path in self.paths:
-            check(path)
-        return Kept(self, record, features, state.folder, outputs)
 
     @classmethod
     def recording(cls, paths: Sequence[str], configured: SourceSettings | None = None) -> Self:

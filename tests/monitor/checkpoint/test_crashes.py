@@ -20,6 +20,7 @@ from monitor.http import Health
 from monitor.metrics import Metrics
 from monitor.service import Service
 from monitor.sources import inputs
+from monitor.sources.resume import resume
 from tests.integration.streams import value
 from tests.monitor.checkpoint.crashes import Crash, Disk, How
 
@@ -60,7 +61,7 @@ class Job:
         config = self.config(*more)
         assert config.source is not None
         engine = Engine(config, self._bundle, self._model)
-        source = config.source.resume(config.record, engine.features, config.state, config.outputs())
+        source = resume(config.source, config.record, engine.features, config.state, config.outputs())
         try:
             sinks = [sink.build() for sink in config.sink]
             service = Service(config, engine, source, sinks, Metrics(config.topics()), Health())

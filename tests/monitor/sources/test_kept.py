@@ -15,6 +15,7 @@ from monitor.sources.base import Batch, Key, Output, Rows, Source, SourceError
 from monitor.sources.batches import offsets_of
 from monitor.sources.jsonl import Settings as Jsonl
 from monitor.sources.kept import Kept
+from monitor.sources.resume import resume
 from monitor.state import StateSettings
 from tests.contracts.test_sources import TABLE, recording, table_of
 
@@ -42,7 +43,7 @@ class Reader:
         names = [str(path) for path in paths]
         settings = Jsonl(path=tuple(names), **more) if more else for_recording(names)
         state = StateSettings(path=folder / "state")
-        source = settings.resume(RECORD, FEATURES, state, outputs)
+        source = resume(settings, RECORD, FEATURES, state, outputs)
         assert isinstance(source, Kept)
         self.source: Source = source
 
@@ -322,14 +323,3 @@ def test_outputs_that_are_not_as_they_were_left(tmp_path: Path, capsys: pytest.C
     assert "alerts.jsonl was moved or emptied" in start()
     out.unlink()
     assert "alerts.jsonl was moved or emptied" in start()
-
-
-def test_a_pipe_keeps_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """If it failed, a restart would take a pipe's next records for those that were read before."""
-    settings = Jsonl(path="-")
-    assert not isinstance(settings.resume(RECORD, FEATURES, StateSettings(path=tmp_path / "state")), Kept)
-    assert "a pipe cannot be read again" in capsys.readouterr().out
-    assert not (tmp_path / "state").exists()
-    with pytest.raises(SourceError, match="a pipe cannot be read again") as caught:
-        settings.resume(RECORD, FEATURES, StateSettings(type="directory", path=tmp_path / "state"))
-    assert caught.value.status == 78
