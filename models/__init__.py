@@ -31,6 +31,9 @@ bundle       the directory that training writes and serving reads
 serving      a bundle's graph under ONNX Runtime, the same bits whatever the batch
 ranking      AUC-ROC, AUC-PR, VUS-PR
 comparison   what a bundle makes of the labelled windows of its recording
+evaluation   scores against labels: curves, the best line, what lines make of the windows
+curves       the picture of an evaluation
+colours      the colours of pictures
 search       hyper-parameters by trial, within a budget
 picture      the curves of a training
 

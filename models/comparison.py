@@ -66,28 +66,35 @@ def rank(bundle: Bundle, cells: Cells) -> Ranking:
     touched = cells.touched(cells.label, window.length)[usable]
     parts = split(cells, window, hyper.validation_split, hyper.calibration_split, hyper.seed)
     counted = touched | np.isin(usable, np.concatenate([parts.validation, parts.calibration]))
-    volumes = _volumes(cells, window.length, usable, score)
+    found = volumes(cells, window.length, usable, score)
     return Ranking(
         labelled=int(touched.sum()),
         normal=int((counted & ~touched).sum()),
         auc_roc=ranking.auc_roc(score[counted], touched[counted]),
         auc_pr=ranking.auc_pr(score[counted], touched[counted]),
-        vus_pr=float(np.mean(volumes)) if volumes else float("nan"),
+        vus_pr=float(np.mean(found)) if found else float("nan"),
     )
 
 
-def _volumes(cells: Cells, length: int, windows: NDArray[np.int64], score: NDArray[np.float64]) -> list[float]:
-    """Return VUS-PR of each stream that has both kinds of rows and a scored window."""
+def volumes(cells: Cells, length: int, windows: NDArray[np.int64], score: NDArray[np.float64]) -> list[float]:
+    """Return VUS-PR of each stream that has both kinds of rows and a scored window, margins up to `length` rows.
+
+    Args:
+        cells: rows, windows and labels.
+        length: rows of a window.
+        windows: `(n,)` positions in `cells.starts` of the scored windows, rising.
+        score: `(n,)` their scores.
+    """
     ends = cells.starts[windows] + length - 1
-    volumes = []
+    found = []
     for first, behind in _streams(cells.stream):
         label = cells.label[first:behind]
-        own = (ends >= first) & (ends < behind)
-        if label.all() or not label.any() or not own.any():
+        own = slice(*np.searchsorted(ends, [first, behind]).tolist())
+        if label.all() or not label.any() or own.start == own.stop:
             continue
         latest = np.searchsorted(ends[own], np.arange(first, behind), side="right") - 1
-        volumes.append(ranking.vus_pr(score[own][np.maximum(latest, 0)], label, length))
-    return volumes
+        found.append(ranking.vus_pr(score[own][np.maximum(latest, 0)], label, length))
+    return found
 
 
 def _streams(stream: NDArray[np.int32]) -> list[tuple[int, int]]:

@@ -29,7 +29,7 @@ def auc_roc(score: NDArray[np.floating], label: NDArray[np.bool_]) -> float:
         score: `(n,)`, no NaN.
         label: `(n,)`.
     """
-    total, hits = _counts(score, label)
+    _, total, hits = steps(score, label)
     normal = total - hits
     if hits[-1] == 0 or normal[-1] == 0:
         return float("nan")
@@ -39,17 +39,19 @@ def auc_roc(score: NDArray[np.floating], label: NDArray[np.bool_]) -> float:
 
 def auc_pr(score: NDArray[np.floating], label: NDArray[np.bool_]) -> float:
     """Return the average precision: precision at each threshold, weighted by the recall that it adds; NaN as above."""
-    total, hits = _counts(score, label)
+    _, total, hits = steps(score, label)
     if hits[-1] == 0 or hits[-1] == total[-1]:
         return float("nan")
     return float((hits / total * np.diff(hits, prepend=0)).sum() / hits[-1])
 
 
-def _counts(score: NDArray[np.floating], label: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return for each different score, falling, how many entries and how many labelled ones are not below it."""
+def steps(
+    score: NDArray[np.floating], label: NDArray[np.bool_]
+) -> tuple[NDArray[np.floating], NDArray[np.int64], NDArray[np.int64]]:
+    """Return each different score, falling, and how many entries and how many labelled ones are not below it."""
     order = np.argsort(-score, kind="stable")
     last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)
-    return last + 1, np.cumsum(label[order], dtype=np.int64)[last]
+    return score[order][last], last + 1, np.cumsum(label[order], dtype=np.int64)[last]
 
 
 def vus_pr(score: NDArray[np.floating], label: NDArray[np.bool_], window: int) -> float:

@@ -266,8 +266,12 @@ def arrays(content: bytes, name: str, most: int) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _probes(bundle: Bundle) -> NDArray[np.float32]:
-    """Return windows to compare chunk sizes on: some of the calibration's, every second one with noise and holes."""
+def calibration_windows(bundle: Bundle) -> NDArray[np.float32]:
+    """Return the normal windows `(k, L, F)` that the bundle was calibrated on, raw units, NaN = missing; maybe none.
+
+    Raises:
+        ValueError: if their file is damaged.
+    """
     manifest = bundle.manifest
     if CALIBRATION not in manifest.files:
         return np.empty((0, manifest.window.length, len(manifest.features)), np.float32)
@@ -276,11 +280,17 @@ def _probes(bundle: Bundle) -> NDArray[np.float32]:
     if found is None or found.dtype.kind not in "fiu" or found.ndim == 0:
         message = f"{CALIBRATION} has no windows"
         raise ValueError(message)
-    windows = found[:_PROBES].astype(np.float32)
+    windows = found.astype(np.float32)
     if windows.ndim != 3 or windows.shape[1:] != (manifest.window.length, len(manifest.features)):  # noqa: PLR2004 - (n, L, F)
         message = f"{CALIBRATION} has windows of the shape {windows.shape}"
         raise ValueError(message)
+    return windows
+
+
+def _probes(bundle: Bundle) -> NDArray[np.float32]:
+    """Return windows to compare chunk sizes on: some of the calibration's, every second one with noise and holes."""
+    windows = calibration_windows(bundle)[:_PROBES].copy()
     random = np.random.default_rng(0)
-    noise = random.normal(size=windows[::2].shape) * np.asarray(manifest.scaling.scale)
+    noise = random.normal(size=windows[::2].shape) * np.asarray(bundle.manifest.scaling.scale)
     windows[::2] += np.where(random.random(noise.shape) < 0.02, np.nan, noise)  # noqa: PLR2004 - two cells in a hundred
     return windows

@@ -23,6 +23,7 @@
 * `upkeep/`: what an operator does with the state of a group that stands still
 * `service`: the daemon: poll → process → publish and commit
 * `replay/`: the same engine over a recording
+* `evaluation`: the same engine over a recording, window by window, for figures and pictures
 * `dataset/`: recordings → what models are trained on
 * `demo/`: all of it on a real recorded stream
 * `config/`: one YAML, a section a step; `strict_yaml`, `duration`, `times`, `identity`, `message` serve it all

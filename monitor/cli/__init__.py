@@ -19,6 +19,7 @@ import click
 
 from models.bundle import BundleError
 from models.cells import TrainingError
+from models.evaluation import EvaluationError
 from monitor import __version__
 from monitor.config import EXIT_CONFIG, ConfigError
 from monitor.http import HttpError
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (ConfigError, BundleError, TrainingError, SourceError, SinkError, HttpError) as error:
+    except (ConfigError, BundleError, TrainingError, EvaluationError, SourceError, SinkError, HttpError) as error:
         status = failure(error)
         _leave_output()
         sys.exit(status)

@@ -37,6 +37,7 @@ class Dataset:
         unknown: values of features that were not asked for.
         filled: windows left out because, with their filled cells, more than `window.max_missing` is missing.
         strangers: streams that the ranges name and the recording does not have.
+        partitions: topic and partition of each of `streams`.
     """
 
     cells: Cells
@@ -48,6 +49,7 @@ class Dataset:
     unknown: int
     filled: int
     strangers: tuple[str, ...]
+    partitions: tuple[Key, ...]
 
     @property
     def records(self) -> int:
@@ -95,8 +97,9 @@ def read(
     finally:
         source.close()
     # Partitions in order: which of them a broker sends first is chance, and the order of streams decides the split.
-    found = [readers[key] for key in sorted(readers)]
-    columns, streams = _joined(found, len(features))
+    order = sorted(readers)
+    found = [readers[key] for key in order]
+    columns, streams, owner = _joined(found, len(features))
     label = columns.label
     if ranges is not None:
         label = within(columns.stream, streams, columns.time, window.interval_ms, ranges)
@@ -112,6 +115,7 @@ def read(
         sum(reader.unknown for reader in found),
         filled,
         tuple(sorted({part.stream for part in ranges or ()} - set(streams))),
+        tuple(order[number] for number in owner),
     )
 
 
@@ -128,15 +132,15 @@ def shape(window: WindowSettings) -> WindowShape:
     )
 
 
-def _joined(readers: Sequence[PartitionReader], features: int) -> tuple[Columns, tuple[str, ...]]:
-    """Return the rows of all partitions, stream after stream, and the ids of the streams that have rows."""
+def _joined(readers: Sequence[PartitionReader], features: int) -> tuple[Columns, tuple[str, ...], list[int]]:
+    """Return the rows of all partitions, stream after stream, and ids and readers of the streams that have rows."""
     parts: list[Columns] = []
-    names: list[str] = []
-    for reader in readers:
+    names: list[tuple[str, int]] = []
+    for number, reader in enumerate(readers):
         part = reader.columns()
         part.stream += len(names)
         parts.append(part)
-        names += list(reader.streams)
+        names += [(name, number) for name in reader.streams]
     columns = Columns.drained(parts or [Columns.none(features)])
     if np.any(columns.stream[1:] < columns.stream[:-1]):
         columns = columns.take(np.argsort(columns.stream, kind="stable"))
@@ -144,7 +148,7 @@ def _joined(readers: Sequence[PartitionReader], features: int) -> tuple[Columns,
     used = columns.stream[first].tolist()
     # a stream of which no row became final has no number
     columns.stream = np.repeat(np.arange(len(first), dtype=np.int32), np.diff(first, append=len(columns.stream)))
-    return columns, tuple(names[number] for number in used)
+    return columns, tuple(names[number][0] for number in used), [names[number][1] for number in used]
 
 
 def _starts(columns: Columns, window: WindowSettings) -> tuple[NDArray[np.int64], int]:

@@ -59,6 +59,18 @@ def test_vus_pr_is_that_of_the_definition(seed: int, window: int) -> None:
     assert_allclose(vus_pr(score, label, window), _slowly(score, label, window), rtol=1e-12)
 
 
+def test_vus_pr_is_that_of_the_benchmark() -> None:
+    """The figure would not be the published one; runs where TSB-AD is installed (extra `quality`)."""
+    metrics = pytest.importorskip("TSB_AD.evaluation.basic_metrics")
+    score, label = drawn(3)
+    for window in (3, 20):
+        assert_allclose(
+            vus_pr(score, label, window),
+            metrics.generate_curve(label.astype(int), score, window, "opt", THRESHOLDS)[7],
+            rtol=1e-12,
+        )
+
+
 def _slowly(score: NDArray[np.float64], label: NDArray[np.bool_], window: int) -> float:
     """Return VUS-PR with a pass over all rows for each margin and threshold, as TSB-AD's `RangeAUC_volume_opt` does."""
     ranges = [(40, 51), (58, 60), (200, 200), (390, len(label) - 1)]
