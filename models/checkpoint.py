@@ -113,7 +113,7 @@ class Checkpoint:
         for name in ("variables", "best"):
             arrays |= {f"{name}{number}": array for number, array in enumerate(getattr(state, name))}
         content = io.BytesIO()
-        np.savez(content, **arrays)  # type: ignore[arg-type]  # the stub takes the names for its own option
+        np.savez(content, allow_pickle=False, **arrays)
         beside = self.path.with_name(self.path.name + ".new")
         try:
             with beside.open("wb") as file:

@@ -127,7 +127,7 @@ class Trainer:
                     shown = recruit.view, left
                 judged = sample.late if recruit.kind == "linear" else np.ones(len(left), np.bool_)
                 voices += [_voice(recruit, form, left, sample, judged, arrays, team.short) for form in recruit.forms]
-            np.savez_compressed(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(folder / ARRAYS, allow_pickle=False, **arrays)
             owner, ends = cells.stream[cells.starts], cells.time[cells.starts + window.length - 1]
             per_stream, per_day = calibration.rates(owner, ends, ends - cells.time[cells.starts])
             made = Detector(

@@ -23,6 +23,7 @@ with both halves (`unified`) or the quantile half alone (`quantile_scale`, which
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from statistics import NormalDist
 from typing import Annotated, Literal
 
@@ -39,24 +40,24 @@ LEVEL = 0.36
 LONGEST_REST = 150
 
 
-class Unified(Threshold):
-    """Half streaming quantiles, half normal tail; see the module."""
+class FatigueSettings(ThresholdSettings):
+    """What both kinds share."""
 
-    class Settings(ThresholdSettings):
-        """Section `threshold` with `type: unified`."""
+    level: Annotated[float, Field(gt=0, le=2)] | None = Field(
+        None, description="where the line begins, 0.36 for a budget; left empty with q, the rate decides"
+    )
+    step: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="how far one event lifts the line (0.05 for a budget, 0.3 with q)"
+    )
+    prior_weight: Annotated[float, Field(ge=0)] = Field(
+        200, description="windows that the bundle's calibration counts for"
+    )
 
-        type: Literal["unified"] = "unified"
-        level: Annotated[float, Field(gt=0, le=2)] | None = Field(
-            None, description="where the line begins, 0.36 for a budget; left empty with q, the rate decides"
-        )
-        step: Annotated[float, Field(gt=0, le=1)] | None = Field(
-            None, description="how far one event lifts the line (0.05 for a budget, 0.3 with q)"
-        )
-        prior_weight: Annotated[float, Field(ge=0)] = Field(
-            200, description="windows that the bundle's calibration counts for"
-        )
 
-    def __init__(self, settings: Settings, prior: Prior, open_after: int) -> None:
+class _Fatigued(Threshold):
+    """Level and fatigue; the kinds differ in what a level means for a plain score."""
+
+    def __init__(self, settings: FatigueSettings, prior: Prior, open_after: int) -> None:
         """Set up with the calibration of the bundle."""
         self._settings, self._open_after = settings, open_after
         self._calibrated = prior.calibrated
@@ -88,11 +89,15 @@ class Unified(Threshold):
 
     def _line(self, table: StreamTable, slots: NDArray[np.int32], level: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the score at which a level is reached."""
-        if self._calibrated:
-            return level
-        return np.exp(self._voice.level(table, slots, level))
+        return level if self._calibrated else np.exp(self._log_score(table, slots, level))
 
-    def step(  # noqa: D102 - see Threshold
+    @abstractmethod
+    def _log_score(
+        self, table: StreamTable, slots: NDArray[np.int32], level: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the log of the plain score at which a level is reached."""
+
+    def step(
         self,
         table: StreamTable,
         slots: NDArray[np.int32],
@@ -125,15 +130,29 @@ class Unified(Threshold):
         table["line_run"][slot] = 0
 
 
-class QuantileScale(Unified):
+class Unified(_Fatigued):
+    """Half streaming quantiles, half normal tail; see the module."""
+
+    class Settings(FatigueSettings):
+        """Section `threshold` with `type: unified`."""
+
+        type: Literal["unified"] = "unified"
+
+    def _log_score(
+        self, table: StreamTable, slots: NDArray[np.int32], level: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return self._voice.level(table, slots, level)
+
+
+class QuantileScale(_Fatigued):
     """The quantile half alone: T on the scale where a third is the 0.99 quantile. It learns a long anomaly."""
 
-    class Settings(Unified.Settings):
+    class Settings(FatigueSettings):
         """Section `threshold` with `type: quantile_scale`."""
 
-        type: Literal["quantile_scale"] = "quantile_scale"  # type: ignore[assignment]
+        type: Literal["quantile_scale"] = "quantile_scale"
 
-    def _line(self, table: StreamTable, slots: NDArray[np.int32], level: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._calibrated:
-            return level
-        return np.exp(self._voice.quantile_level(table, slots, level))
+    def _log_score(
+        self, table: StreamTable, slots: NDArray[np.int32], level: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        return self._voice.quantile_level(table, slots, level)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from monitor.alert import AlertSettings
 from monitor.duration import Duration
 from monitor.pipeline import Pipeline
 from monitor.record import RecordSettings
-from monitor.table import AnyColumn, StreamTable
+from monitor.table import StreamTable
 from monitor.threshold import KINDS, Prior, Threshold, Tracked, build, lines
 from monitor.window import WindowSettings
 from tests.monitor.batches import Feed, live
@@ -139,17 +139,13 @@ class Scores:
         return LevelScores(value, np.abs(windows[:, -1]), windows)
 
 
-@dataclass
-class Watching:
+class Watching(Threshold):
     """Notes what reaches a line."""
 
-    inner: Threshold
-    seen: list[float] = field(default_factory=list)
-
-    @property
-    def columns(self) -> tuple[AnyColumn, ...]:
-        """The columns of what is watched."""
-        return self.inner.columns
+    def __init__(self, inner: Threshold) -> None:
+        """Watch a line, with its columns."""
+        self.inner, self.columns = inner, inner.columns
+        self.seen: list[float] = []
 
     def step(self, table: StreamTable, slots: Any, score: Any, end: Any, restarted: Any) -> NDArray[np.float64]:
         """Note and pass on."""
@@ -175,7 +171,7 @@ def test_what_is_not_finite_never_reaches_it(number: int) -> None:
         keep_scores=True,
     )
     watching = Watching(pipeline.threshold)
-    pipeline.threshold = watching  # type: ignore[assignment]
+    pipeline.threshold = watching
     nan = float("nan")
     values = [1, 4, 2, 5, nan, 3, 4, 4, 1]
     feed = Feed(pipeline)

@@ -141,7 +141,7 @@ def test_something_to_write_to() -> None:
     """With a read-only root, a library that wants a temporary file needs /tmp."""
     mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
     [tmp] = [volume["name"] for volume in pod()["volumes"] if "emptyDir" in volume]
-    assert mounts[tmp]["mountPath"] == "/tmp"  # noqa: S108  (the name inside the container, not a file of this test)
+    assert mounts[tmp]["mountPath"] == "/tmp"  # noqa: S108 - the name inside the container, not a file of this test
     assert all(mount.get("readOnly") for name, mount in mounts.items() if name != tmp)
 
 
@@ -212,7 +212,7 @@ def test_network() -> None:
     config = yaml.safe_load((BASE / "config.yaml").read_text())
     [port] = container()["ports"]
     [served] = manifests()["Service"]["spec"]["ports"]
-    assert config["http"] == {"host": "0.0.0.0", "port": port["containerPort"]}  # noqa: S104  (what pods must bind)
+    assert config["http"] == {"host": "0.0.0.0", "port": port["containerPort"]}  # noqa: S104 - what pods must bind
     assert served["targetPort"] == port["name"]
     policy = manifests()["NetworkPolicy"]["spec"]
     assert policy["ingress"][0]["ports"] == [{"port": port["name"], "protocol": "TCP"}]

@@ -180,16 +180,20 @@ def install(folder: Path) -> None:
 
     KafkaProducer.init_transactions = before("in_init", KafkaProducer.init_transactions)
     KafkaConsumer.poll = after("after_poll", KafkaConsumer.poll)
-    Model.score = after("in_score", Model.score)  # type: ignore[method-assign]
     KafkaProducer.begin_transaction = after("after_begin", KafkaProducer.begin_transaction)
     KafkaProducer.send = after("after_send", KafkaProducer.send)
     KafkaProducer.flush = after("after_flush", KafkaProducer.flush)
     # The commit begins when the offsets are there, and is on its way when the call returns.
     committing = before("after_offsets", TransactionManager.begin_commit)
     TransactionManager.begin_commit = after("in_commit", committing)
-    Transactions.commit = after("after_commit", Transactions.commit)  # type: ignore[method-assign]
-    Restore.apply = after("in_restore", Restore.apply)  # type: ignore[method-assign]
-    Restore.rewind = after("in_rewind", Restore.rewind)  # type: ignore[method-assign]
+    own: tuple[tuple[type, str, str], ...] = (
+        (Model, "score", "in_score"),
+        (Transactions, "commit", "after_commit"),
+        (Restore, "apply", "in_restore"),
+        (Restore, "rewind", "in_rewind"),
+    )
+    for owner, name, place in own:
+        setattr(owner, name, after(place, getattr(owner, name)))
     _install_answers(plan)
 
 

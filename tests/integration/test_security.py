@@ -101,7 +101,7 @@ def ways(fortress: Fortress, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
     found: dict[str, Callable[[], Way]] = {"mutual TLS": mutual, "token": token, "client credentials": credentials}
     for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
-        found[mechanism] = lambda mechanism=mechanism: password(mechanism)  # type: ignore[misc]
+        found[mechanism] = partial(password, mechanism)
     return found
 
 

@@ -25,7 +25,16 @@ ROOT = str(Path(__file__).parents[2])
 
 
 class Log(io.StringIO):
-    """A place for log lines."""
+    """A place for log lines; a terminal or none."""
+
+    def __init__(self, *, terminal: bool = False) -> None:
+        """Begin empty."""
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return self._terminal
 
     def events(self) -> list[dict[str, Any]]:
         """Return the lines, each of which must be JSON."""
@@ -156,8 +165,7 @@ def test_console_is_for_people() -> None:
 @pytest.mark.parametrize(("form", "terminal", "json_"), [("auto", False, True), ("json", True, True)])
 def test_form_follows_the_terminal(form: str, *, terminal: bool, json_: bool) -> None:
     """Under systemd it is JSON by itself; the setting wins over the terminal."""
-    log = Log()
-    log.isatty = lambda: terminal  # type: ignore[method-assign]
+    log = Log(terminal=terminal)
     configure(LogSettings.model_validate({"format": form}), stream=log)
     structlog.get_logger().info("here")
     assert log.getvalue().startswith("{") is json_
@@ -165,8 +173,7 @@ def test_form_follows_the_terminal(form: str, *, terminal: bool, json_: bool) ->
 
 def test_a_terminal_gets_console() -> None:
     """Who starts it by hand does not read JSON."""
-    log = Log()
-    log.isatty = lambda: True  # type: ignore[method-assign]
+    log = Log(terminal=True)
     configure(LogSettings(), stream=log)
     structlog.get_logger().info("here")
     assert not log.getvalue().startswith("{")

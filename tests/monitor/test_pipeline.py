@@ -13,6 +13,7 @@ from monitor.alert import Alert, AlertSettings
 from monitor.duration import Duration
 from monitor.pipeline import STATUS, Output, Pipeline
 from monitor.record import RecordSettings
+from monitor.table import Column
 from monitor.threshold import Static, ThresholdSettings, Tracked
 from monitor.window import WindowSettings
 from tests.monitor.batches import Feed, records
@@ -245,7 +246,9 @@ def test_a_window_anew_that_is_not_scored_ends_a_run(size: int) -> None:
     table = feed.partition.table
     slot = table.slots[b"s"]
     assert before == 0
-    expected = float(make.threshold.columns[2].initial)  # type: ignore[union-attr]
+    multiplier = make.threshold.columns[2]
+    assert isinstance(multiplier, Column)
+    expected = float(multiplier.initial)
     assert table["line_c"][slot] == pytest.approx(expected, abs=1e-3)
     assert table["line_run"][slot] == 0
 

@@ -293,14 +293,17 @@ def test_static() -> None:
 
 
 @pytest.mark.parametrize("kind", [threshold.P2, threshold.RollingQuantile])
-def test_a_streaming_quantile_moves_from_the_prior_to_its_own(kind: type[Threshold]) -> None:
+def test_a_streaming_quantile_moves_from_the_prior_to_its_own(
+    kind: type[threshold.P2 | threshold.RollingQuantile],
+) -> None:
     """If it failed, the plain quantiles would not be the blend that the documentation says."""
-    settings = kind.Settings(q=0.9, prior_weight=100.0)  # type: ignore[call-arg]  # both kinds have it
+    settings = kind.Settings(q=0.9, prior_weight=100.0)
     built = build(settings, PRIOR, 2)
     score = np.exp(np.random.default_rng(4).normal(1, 0.5, 500))
     found = follow(built, score, np.arange(500))
     assert found[0] == pytest.approx(0.7)
-    own = built._create()  # type: ignore[attr-defined]
+    assert isinstance(built, kind)
+    own = built._create()
     for n, value in enumerate(score.tolist()):
         if n in {1, 7, 499}:
             weight = n / (n + 100)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import eq, ne
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,8 +165,8 @@ def left_out(groups: Sequence[str], steps_of: Callable[[Callable[[str], bool]], 
     """
     total, perfect = 0.0, 0.0
     for group in groups:
-        threshold, _ = steps_of(lambda name, group=group: name != group).best(profile)  # type: ignore[misc]
-        own = steps_of(lambda name, group=group: name == group)  # type: ignore[misc]
+        threshold, _ = steps_of(partial(ne, group)).best(profile)
+        own = steps_of(partial(eq, group))
         share = own.windows * (1 + profile.fn)
         raw = np.sum((own.gain + profile.fn * own.found + profile.fp * own.loss)[own.level >= threshold])
         total += float(raw)
