@@ -10,7 +10,8 @@
 * `liveness`: which streams are live, by `partition_time`
 * `window/`: records → windows of event time: clock, grid, ring
 * `score`: windows → scores and attribution, by a model of `models`
-* `detector/`: several members and each stream's own past → one calibrated score, where a bundle asks for it; `unified`
+* `strangeness`: how strange an error is for its stream, whatever its units
+* `detector/`: several members and each stream's own past → one calibrated score, where a bundle asks for it
 * `threshold/`: the line that each stream's scores are held against
 * `alert`: scores over the line → firing and resolved
 * `changes`: what the state's log must write

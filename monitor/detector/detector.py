@@ -1,7 +1,7 @@
 """The detector: windows → one calibrated score each, from several members and each stream's own past.
 
 A window is brought to units of its stream, every member rebuilds its view of it, each voice boils a residual down to a
-log error, `unified` says how strange that is for the stream, and the voices are fused. Beside them stand two voices
+log error, `strangeness` says how strange that is for the stream, and the voices are fused. Beside them stand two voices
 without a network: the hour of the day, and values beyond all that came before. 0.36 is where the default line begins.
 """
 
@@ -22,8 +22,8 @@ from monitor.detector.extreme import Extreme
 from monitor.detector.level import Level
 from monitor.detector.profile import Profile
 from monitor.score import Scored
+from monitor.strangeness import Strangeness, VoicePrior
 from monitor.table import AnyColumn, StreamTable
-from monitor.unified import Unified, VoicePrior
 from monitor.window.windows import Windows
 
 MOST = 0.98
@@ -85,12 +85,12 @@ class Detector:
             if f"{part.name}.covariance" in arrays
         }
         priors = [VoicePrior(v.q50, v.qt, v.mean, v.variance) for v in settings.voices]
-        self._unified = Unified("voices", priors, settings.short, settings.weight)
+        self._strangeness = Strangeness("voices", priors, settings.short, settings.weight)
         self._profile = Profile(settings.level_rows, settings.windows_per_day) if settings.profile else None
         short = max(3, round(settings.windows_per_day / 24))
-        self._hours = Unified("hours", [_PROFILE], min(short, 64), settings.weight) if settings.profile else None
+        self._hours = Strangeness("hours", [_PROFILE], min(short, 64), settings.weight) if settings.profile else None
         self._extreme = Extreme(features) if settings.extreme else None
-        steps = (self._level, *self._distances.values(), self._unified, self._profile, self._hours, self._extreme)
+        steps = (self._level, *self._distances.values(), self._strangeness, self._profile, self._hours, self._extreme)
         self.columns: tuple[AnyColumn, ...] = tuple(
             column for step in steps if step is not None for column in step.columns
         )
@@ -201,7 +201,7 @@ class Detector:
                 measured[voice.part] = self._distances[voice.part].step(table, slots, vector)
             logs[:, number] = measured[voice.part][_MEASURED.index(voice.form)]
         seen = table["voices_seen"][slots]
-        said = self._unified.step(table, slots, logs)
+        said = self._strangeness.step(table, slots, logs)
         if self._settings.fuse == "max":
             score = said.max(axis=1)
         else:

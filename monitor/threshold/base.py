@@ -31,7 +31,7 @@ class Prior:
         quantiles: pairs (q, score), rising in q.
         windows_per_stream: median number of windows of a stream that the model was trained on.
         windows_per_day: median number of windows of a stream in a day.
-        calibrated: whether scores are on the scale of `monitor.unified` already: the bundle has a detector.
+        calibrated: whether scores are on the scale of `monitor.strangeness` already: the bundle has a detector.
     """
 
     log_mean: float

@@ -3,8 +3,8 @@
     line = T + F        F is lifted by `step` with every event, and leaks by step × promised rate with every window
 
 In the long run events come at the promised rate, or below where F lies on its bounds: promised rate × windows +
-(F at the end − F at the start) ÷ step, whatever the data. The level T is on the scale of `monitor.unified`, where 0 is
-usual and about a third is the 0.99 quantile of normal windows.
+(F at the end − F at the start) ÷ step, whatever the data. The level T is on the scale of `monitor.strangeness`, where
+0 is usual and about a third is the 0.99 quantile of normal windows.
 
 What is promised decides how strictly:
 
@@ -31,10 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from monitor.strangeness import Strangeness, VoicePrior
 from monitor.table import Column, StreamTable
 from monitor.threshold.base import LEAST_SCORE, QUIET_BEFORE_EVENT, Prior, Rates, Threshold, ThresholdSettings
-from monitor.unified import Unified as Calibration
-from monitor.unified import VoicePrior
 
 LEVEL = 0.36
 LONGEST_REST = 150
@@ -72,7 +71,7 @@ class _Fatigued(Threshold):
         if not self._calibrated:
             tops = [np.log(prior.quantile(q)) for q in (0.5, 0.99)]
             voice = VoicePrior(tops[0], max(tops[1], tops[0] + 0.05), prior.log_mean, prior.log_variance)
-            self._voice = Calibration("usual", [voice], 1, settings.prior_weight)
+            self._voice = Strangeness("usual", [voice], 1, settings.prior_weight)
             own = self._voice.columns
         self.columns = (
             *own,

@@ -10,13 +10,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
+from monitor.strangeness import Strangeness, VoicePrior
 from monitor.table import StreamTable
-from monitor.unified import Unified, VoicePrior
 
 PRIOR = VoicePrior(-1.0, 1.5, -0.9, 0.8)
 
 
-def table_of(kind: Unified, streams: int) -> tuple[StreamTable, NDArray[np.int32]]:
+def table_of(kind: Strangeness, streams: int) -> tuple[StreamTable, NDArray[np.int32]]:
     """Return a table with so many live streams, and their slots."""
     table = StreamTable(kind.columns)
     slots = np.array([table.assign(str(i).encode()) for i in range(streams)], np.int32)
@@ -57,7 +57,7 @@ def by_hand(logs: list[float], prior: VoicePrior, short: int, weight: float) -> 
 def test_it_says_what_its_formulas_say(short: int) -> None:
     """If it failed, scores would mean something else than what is written."""
     logs = course(1, 600)[0]
-    kind = Unified("u", [PRIOR], short, 50)
+    kind = Strangeness("u", [PRIOR], short, 50)
     table, slots = table_of(kind, 1)
     found = [float(kind.step(table, slots, logs[i : i + 1, None])[0, 0]) for i in range(600)]
     assert_allclose(found, by_hand(logs.tolist(), PRIOR, short, 50), rtol=1e-4, atol=1e-5)
@@ -66,11 +66,11 @@ def test_it_says_what_its_formulas_say(short: int) -> None:
 def test_streams_and_voices_do_not_touch_each_other() -> None:
     """If it failed, one stream's event would excuse another's."""
     logs = course(5, 500)
-    many = Unified("u", [PRIOR, PRIOR], 8, 50)
+    many = Strangeness("u", [PRIOR, PRIOR], 8, 50)
     table, slots = table_of(many, 5)
     together = np.stack([many.step(table, slots, np.stack([logs[:, i], logs[::-1, i]], 1)) for i in range(500)], 1)
     for stream in range(5):
-        alone, (own, slot) = Unified("u", [PRIOR], 8, 50), table_of(many, 1)
+        alone, (own, slot) = Strangeness("u", [PRIOR], 8, 50), table_of(many, 1)
         own, slot = table_of(alone, 1)
         found = [alone.step(own, slot, logs[stream : stream + 1, i, None])[0, 0] for i in range(500)]
         assert_array_equal(found, together[stream, :, 0])
@@ -80,7 +80,7 @@ def test_streams_and_voices_do_not_touch_each_other() -> None:
 def test_what_lasts_is_learned_and_what_passes_is_not() -> None:
     """If it failed, a new normal would alarm for ever, or an incident would end its own alarm."""
     logs = np.concatenate([course(1, 300)[0], np.random.default_rng(1).normal(3, 0.8, 4000)])
-    kind = Unified("u", [PRIOR], 8, 50)
+    kind = Strangeness("u", [PRIOR], 8, 50)
     table, slots = table_of(kind, 1)
     found = np.array([kind.step(table, slots, logs[i : i + 1, None])[0, 0] for i in range(len(logs))])
     assert found[320:500].min() > 0.3
@@ -89,7 +89,7 @@ def test_what_lasts_is_learned_and_what_passes_is_not() -> None:
 
 def test_the_level_is_where_the_score_would_be() -> None:
     """If it failed, a line in raw units would not be the line that was promised."""
-    kind = Unified("u", [PRIOR], 1, 50)
+    kind = Strangeness("u", [PRIOR], 1, 50)
     table, slots = table_of(kind, 3)
     random = np.random.default_rng(3)
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""`unified`: how strange a log error is for its stream, whatever its units: half streaming quantiles, half normal tail.
+"""How strange a log error is for its stream, whatever its units: half streaming quantiles, half normal tail.
 
 For each voice (one error a window) of each stream, with s the mean of the last `short` log errors e:
 
@@ -56,7 +56,7 @@ class VoicePrior:
         return VoicePrior(q50, max(qt, q50 + _LEAST_GAP), float(logs.mean()), float(logs.var()))
 
 
-class Unified:
+class Strangeness:
     """The calibration of some voices, side by side."""
 
     def __init__(self, name: str, priors: Sequence[VoicePrior], short: int, weight: float) -> None:
