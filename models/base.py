@@ -113,6 +113,12 @@ class Networks:
     autoencoder: Any
 
 
+def code_size(shape: Shape, share: int = 16) -> int:
+    """Return a code's size where nothing else is said: the window's cells ÷ `share`, from 2 to 16, if it has 2."""
+    cells = shape.length * shape.features
+    return min(16, max(min(2, cells), cells // share))
+
+
 class Autoencoder(ABC):
     """One kind of autoencoder: builds its networks, and may change how they are trained and scored.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from models.base import Autoencoder, Defaults
+from models.base import Autoencoder, Defaults, code_size
 from models.conv import halved
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ class Conv2d(Autoencoder):
     @classmethod
     def defaults(cls, shape: Shape) -> Defaults:
         """Three layers of 32, 64 and 128 filters, and a code of an eighth of the window's cells, from 2 to 16."""
-        cells = shape.length * shape.features
-        return Defaults(code_size=min(16, max(min(2, cells), cells // 8)), nodes=(32, 64, 128), activation="relu")
+        return Defaults(code_size=code_size(shape, 8), nodes=(32, 64, 128), activation="relu")
 
     @classmethod
     def encoder(cls, shape: Shape, hyper: Hyperparameters) -> Any:  # noqa: ANN401 - a Keras model; Keras has no types

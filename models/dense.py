@@ -10,10 +10,32 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from models.base import Autoencoder, Defaults
+from models.base import Autoencoder, Defaults, code_size
 
 if TYPE_CHECKING:
     from models.base import Hyperparameters, Shape
+
+
+def narrowing(shape: Shape, hyper: Hyperparameters) -> tuple[Any, Any]:
+    """Return the window as Keras input, and what the last layer before the code makes of it."""
+    import keras
+
+    inputs = keras.Input((shape.length, shape.features), name="scaled")
+    state = keras.layers.Flatten()(inputs)
+    for units in hyper.nodes:
+        state = keras.layers.Dense(units, activation=hyper.activation)(state)
+    return inputs, state
+
+
+def widening(hyper: Hyperparameters) -> tuple[Any, Any]:
+    """Return the code as Keras input, and what the last layer before the cells makes of it."""
+    import keras
+
+    inputs = keras.Input((hyper.code_size,), name="code")
+    state = inputs
+    for units in reversed(hyper.nodes):
+        state = keras.layers.Dense(units, activation=hyper.activation)(state)
+    return inputs, state
 
 
 class Dense(Autoencoder):
@@ -24,8 +46,7 @@ class Dense(Autoencoder):
     @classmethod
     def defaults(cls, shape: Shape) -> Defaults:
         """Two layers of 64 and 32 units, and a code of a sixteenth of the window's cells, from 2 to 16 numbers."""
-        cells = shape.length * shape.features
-        return Defaults(code_size=min(16, max(min(2, cells), cells // 16)), nodes=(64, 32), activation="relu")
+        return Defaults(code_size=code_size(shape), nodes=(64, 32), activation="relu")
 
     @classmethod
     def check(cls, shape: Shape, hyper: Hyperparameters) -> None:
@@ -52,10 +73,7 @@ class Dense(Autoencoder):
         """Build dense layers of `nodes` units, and one without activation that makes the code."""
         import keras
 
-        inputs = keras.Input((shape.length, shape.features), name="scaled")
-        state = keras.layers.Flatten()(inputs)
-        for units in hyper.nodes:
-            state = keras.layers.Dense(units, activation=hyper.activation)(state)
+        inputs, state = narrowing(shape, hyper)
         return keras.Model(inputs, keras.layers.Dense(hyper.code_size, name="code")(state), name="encoder")
 
     @classmethod
@@ -63,9 +81,6 @@ class Dense(Autoencoder):
         """Build the mirror: dense layers in reverse order, one that makes the cells."""
         import keras
 
-        inputs = keras.Input((hyper.code_size,), name="code")
-        state = inputs
-        for units in reversed(hyper.nodes):
-            state = keras.layers.Dense(units, activation=hyper.activation)(state)
+        inputs, state = widening(hyper)
         cells = keras.layers.Dense(shape.length * shape.features, activation=hyper.output_activation)(state)
         return keras.Model(inputs, keras.layers.Reshape((shape.length, shape.features))(cells), name="decoder")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from models.base import Autoencoder, Defaults
+from models.base import Autoencoder, Defaults, code_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,8 +37,7 @@ class Pca(Autoencoder):
     @classmethod
     def defaults(cls, shape: Shape) -> Defaults:
         """No layers, and a code of a sixteenth of the window's cells, from 2 to 16 numbers."""
-        cells = shape.length * shape.features
-        return Defaults(code_size=min(16, max(min(2, cells), cells // 16)), nodes=(), activation="linear")
+        return Defaults(code_size=code_size(shape), nodes=(), activation="linear")
 
     @classmethod
     def check(cls, shape: Shape, hyper: Hyperparameters) -> None:

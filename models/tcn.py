@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from models.base import Autoencoder, Defaults, Options
+from models.base import Autoencoder, Defaults, Options, code_size
 
 if TYPE_CHECKING:
     from models.base import Hyperparameters, Shape
@@ -40,8 +40,7 @@ class Tcn(Autoencoder):
     @classmethod
     def defaults(cls, shape: Shape) -> Defaults:
         """Four layers of 16 filters, and a code of a sixteenth of the window's cells, from 2 to 16 numbers."""
-        cells = shape.length * shape.features
-        return Defaults(code_size=min(16, max(min(2, cells), cells // 16)), nodes=(16,) * 4, activation="relu")
+        return Defaults(code_size=code_size(shape), nodes=(16,) * 4, activation="relu")
 
     @classmethod
     def encoder(cls, shape: Shape, hyper: Hyperparameters) -> Any:  # noqa: ANN401 - a Keras model; Keras has no types

@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from models.base import Options
-from models.dense import Dense
+from models.dense import Dense, narrowing, widening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,10 +64,7 @@ class Vae(Dense):
         """Build dense layers and the layer `moments`: means, then log variances; the code is the means."""
         import keras
 
-        inputs = keras.Input((shape.length, shape.features), name="scaled")
-        state = keras.layers.Flatten()(inputs)
-        for units in hyper.nodes:
-            state = keras.layers.Dense(units, activation=hyper.activation)(state)
+        inputs, state = narrowing(shape, hyper)
         moments = keras.layers.Dense(2 * hyper.code_size, name="moments")(state)
         return keras.Model(inputs, moments[:, : hyper.code_size], name="encoder")
 
@@ -80,10 +77,7 @@ class Vae(Dense):
         import keras
 
         cells = shape.length * shape.features
-        inputs = keras.Input((hyper.code_size,), name="code")
-        state = inputs
-        for units in reversed(hyper.nodes):
-            state = keras.layers.Dense(units, activation=hyper.activation)(state)
+        inputs, state = widening(hyper)
         mean = keras.layers.Dense(cells, activation=hyper.output_activation)(state)
         spread = keras.layers.Dense(cells, kernel_initializer="zeros", trainable=False, name="spread")(inputs)
         both = keras.layers.Concatenate(name="likelihood")([mean, spread])
