@@ -96,13 +96,7 @@ class KafkaState(StateStore):
                 " the input longer (retention.ms) than state.sweep_interval and the longest stop of the daemon"
             )
             raise SourceError(message, EXIT_OPERATOR)
-        records = self._reader.read(key, begin, end)
-        while True:
-            with said():
-                found = next(records, None)
-            if found is None:
-                return
-            yield found
+        yield from self._read(key, begin, end)
 
     def rest(self) -> None:
         """Disconnect until it is used again."""
@@ -116,7 +110,11 @@ class KafkaState(StateStore):
             return self._reader.bounds([(self.topic(key[0]), key[1])])[self.topic(key[0]), key[1]][0]
 
     def _records(self, key: Key, begin: int, end: int) -> Iterator[list[Any]]:
-        records = self._reader.read((self.topic(key[0]), key[1]), begin, end)
+        return self._read((self.topic(key[0]), key[1]), begin, end)
+
+    def _read(self, place: tuple[str, int], begin: int, end: int) -> Iterator[list[Any]]:
+        """Yield records of a partition of any topic."""
+        records = self._reader.read(place, begin, end)
         while True:
             with said():
                 found = next(records, None)
