@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
 
 from models.bundle import Bundle
 from tests.kafka.broker import Broker
@@ -29,6 +30,16 @@ class Job:
         """Return the configuration of a member of the group; None = a dynamic one."""
         static = {"group_instance_id": None if name is None else f"{self.group}-{name}"}
         return {**self.config, "source": {**self.config["source"], **static, **source}}
+
+
+def committed(work: Job) -> int:
+    """Return the sum of the group's offsets."""
+    consumer = KafkaConsumer(bootstrap_servers=work.bootstrap.split(","), group_id=work.group, enable_auto_commit=False)
+    try:
+        numbers = consumer.partitions_for_topic(work.input)
+        return sum(consumer.committed(TopicPartition(work.input, number)) or 0 for number in numbers)
+    finally:
+        consumer.close(autocommit=False)
 
 
 def settings(bundle: Bundle) -> dict[str, Any]:

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from models.bundle import Bundle
-from tests.integration.conftest import Job
+from tests.integration.conftest import Job, committed
 from tests.integration.daemon import Daemon, until
 from tests.integration.recording import AT, TEXT, config, letters, lines, oracle
 from tests.integration.streams import rows
-from tests.integration.test_failures import committed
 from tests.kafka.broker import Broker
 from tests.kafka.topics import consume_all, produce
 

@@ -12,24 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
 
 from models.bundle import Bundle
-from tests.integration.conftest import Job, make_job
+from tests.integration.conftest import Job, committed, make_job
 from tests.integration.daemon import Daemon, until
 from tests.integration.streams import PERIOD, rows
 from tests.kafka import topics
 from tests.kafka.broker import PASSWORD, USER, Broker
-from tests.kafka.topics import consume_all, produce
-
-
-def committed(work: Job, partition: int = 0) -> int:
-    """Return the group's offset."""
-    consumer = KafkaConsumer(bootstrap_servers=work.bootstrap.split(","), group_id=work.group, enable_auto_commit=False)
-    try:
-        return consumer.committed(TopicPartition(work.input, partition)) or 0
-    finally:
-        consumer.close(autocommit=False)
+from tests.kafka.topics import consume_all, delete_before, produce
 
 
 def ids(work: Job, isolation: topics.Isolation = "read_committed") -> Counter[str]:
@@ -227,25 +217,24 @@ def test_a_twin(kafka: Broker, job: Callable[..., Job], folder: Path, *, busy: b
     assert set(ids(work).values()) == {1}
 
 
-def test_lost_offsets(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:
-    """If it failed, records that retention took before they were processed would be skipped without a word."""
-    from kafka import KafkaAdminClient
-
-    work = job()
-    work.config["state"] = {"sweep_records": 1}  # each commit writes all windows: none must be rebuilt from old input
-    produce(kafka.bootstrap, work.input, rows(("a",), 0, 20))
+def begun(work: Job, folder: Path) -> None:
+    """Process the first 20 records of one stream, and stop."""
+    produce(work.bootstrap, work.input, rows(("a",), 0, 20))
     with Daemon(folder / "one", work.member()) as daemon:
         until(lambda: committed(work) == 20, "nothing is committed")
         assert daemon.stop()[0] == 0
-    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    try:
-        admin.delete_records({TopicPartition(work.input, 0): 20})
-        with Daemon(folder / "edge", work.member()) as daemon:  # nothing was lost: all of it had been processed
-            assert daemon.ready().stop()[0] == 0
-        produce(kafka.bootstrap, work.input, rows(("a",), 20, 40))
-        admin.delete_records({TopicPartition(work.input, 0): 30})
-    finally:
-        admin.close()
+
+
+def test_lost_offsets(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:
+    """If it failed, records that retention took before they were processed would be skipped without a word."""
+    work = job()
+    work.config["state"] = {"sweep_records": 1}  # each commit writes all windows: none must be rebuilt from old input
+    begun(work, folder)
+    delete_before(kafka.bootstrap, work.input, 20)
+    with Daemon(folder / "edge", work.member()) as daemon:  # nothing was lost: all of it had been processed
+        assert daemon.ready().stop()[0] == 0
+    produce(kafka.bootstrap, work.input, rows(("a",), 20, 40))
+    delete_before(kafka.bootstrap, work.input, 30)
     status, line = failed(folder, work.member())
     assert status == 78
     assert "20" in line
@@ -254,18 +243,9 @@ def test_lost_offsets(kafka: Broker, job: Callable[..., Job], folder: Path) -> N
 
 def test_lost_windows(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:
     """If it failed, windows that cannot be rebuilt, for want of old input, would be silently others."""
-    from kafka import KafkaAdminClient
-
     work = job()
-    produce(kafka.bootstrap, work.input, rows(("a",), 0, 20))
-    with Daemon(folder / "one", work.member()) as daemon:
-        until(lambda: committed(work) == 20, "nothing is committed")
-        assert daemon.stop()[0] == 0
-    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    try:
-        admin.delete_records({TopicPartition(work.input, 0): 5})
-    finally:
-        admin.close()
+    begun(work, folder)
+    delete_before(kafka.bootstrap, work.input, 5)
     status, line = failed(folder, work.member())
     assert status == 78
     assert "needs the input from 0 on" in line

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient
 
 from models.bundle import Bundle, read
-from tests.integration.conftest import Job
+from tests.integration.conftest import Job, committed
 from tests.integration.daemon import Daemon, environment, until
 from tests.integration.streams import PERIOD, rows
 from tests.kafka.broker import Broker
@@ -38,16 +38,6 @@ def learning(work: Job, name: str | None = "one", **source: Any) -> dict[str, An
 def state_topic(work: Job) -> str:
     """Return the topic of the job's state."""
     return f"{work.group}-state-{work.input}"
-
-
-def committed(work: Job) -> int:
-    """Return the sum of the group's offsets."""
-    consumer = KafkaConsumer(bootstrap_servers=work.bootstrap.split(","), group_id=work.group, enable_auto_commit=False)
-    try:
-        numbers = consumer.partitions_for_topic(work.input)
-        return sum(consumer.committed(TopicPartition(work.input, number)) or 0 for number in numbers)
-    finally:
-        consumer.close(autocommit=False)
 
 
 def by_partition(events: list[bytes], without: str = "") -> dict[int, list[Any]]:

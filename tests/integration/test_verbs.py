@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient
 
-from tests.integration.conftest import Job
+from tests.integration.conftest import Job, committed
 from tests.integration.daemon import Daemon, until
 from tests.integration.streams import PERIOD, value
-from tests.integration.test_state import LEARNING, by_partition, committed
+from tests.integration.test_state import LEARNING, by_partition
 from tests.integration.verbs import told, verb
 from tests.kafka.broker import Broker
-from tests.kafka.topics import Record, consume_all, create_topic, delete_topics, produce
+from tests.kafka.topics import Record, consume_all, create_topic, delete_before, delete_topics, produce
 
 STREAMS = tuple(f"s{number}" for number in range(6))
 FIRING = PERIOD - 2
@@ -201,11 +201,7 @@ def test_a_batch_that_cannot_be_read_is_passed(kafka: Broker, job: Callable[...,
         assert daemon.metrics()["tidegauge_windows_scored_total"] == 10 * len(STREAMS) - 1  # no window began anew
         assert daemon.stop()[0] == 0
     produce(kafka.bootstrap, work.input, keyed(60, 70))
-    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    try:
-        admin.delete_records({TopicPartition(work.input, 0): end + 10})
-    finally:
-        admin.close()
+    delete_before(kafka.bootstrap, work.input, end + 10)
     line = stopped(folder / "three", settings)
     gone = verb(*told(line, config), "--json").json
     assert (gone["gone"], gone["windows_restarted"]) == (10, True)

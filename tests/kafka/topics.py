@@ -53,6 +53,15 @@ def delete_topics(bootstrap: str, names: Sequence[str]) -> None:
         admin.close()
 
 
+def delete_before(bootstrap: str, topic: str, offset: int, partition: int = 0) -> None:
+    """Let the records of a partition before `offset` be gone, as retention does."""
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","))
+    try:
+        admin.delete_records({TopicPartition(topic, partition): offset})
+    finally:
+        admin.close()
+
+
 def produce(bootstrap: str, topic: str, records: Iterable[Record | bytes], **settings: Any) -> list[tuple[int, int]]:
     """Write records in order and return (partition, offset) of each; raises what Kafka answered if one failed."""
     settings = {"linger_ms": 5, "batch_size": 262_144, **settings}

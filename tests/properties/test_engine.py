@@ -15,22 +15,9 @@ from models.serving import Model
 from monitor.config import Config, load
 from monitor.engine import Engine
 from monitor.sources.base import Batch
+from tests.garbage import GARBAGE
 
 Raw = tuple[int, bytes | None, bytes | None]  # partition, key, value
-
-GARBAGE = (
-    None,
-    b"",
-    b"{broken",
-    b"\xff\xfe",
-    b"7",
-    b'{"values": {"pressure": NaN}}',
-    b'{"values": {"pressure": 1e39}}',
-    b'{"values": {"pressure": true}}',
-    b'{"values": {"colour": 1}}',
-    b'{"time": "yesterday", "values": {"pressure": 1}}',
-    b'{"note": ' + b"[" * 5_000,
-)
 
 
 @pytest.fixture(scope="module")
