@@ -10,7 +10,16 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.settings import TrainSettings
@@ -27,6 +36,8 @@ from monitor.sources.base import Output, SourceSettings
 from monitor.state import StateSettings
 from monitor.threshold import AnyThresholdSettings, Tracked
 from monitor.window import WindowSettings
+
+_TOPIC: TypeAdapter[str] = TypeAdapter(TopicName)
 
 if TYPE_CHECKING:
     AnySource = SourceSettings
@@ -106,6 +117,7 @@ class Config(BaseSettings):
         if self.state.type == "directory" and self.source is not None and not hasattr(self.source, "paths"):
             message = "state of type directory needs a source of files"
             raise ValueError(message)
+        self._nameable()
         self._apart()
         for number, sink in enumerate(self.sink):
             if isinstance(self.source, ConnectionSettings) and isinstance(sink, KafkaSink):
@@ -114,6 +126,24 @@ class Config(BaseSettings):
                     message = f"sink.{number}.{wrong}" if len(self.sink) > 1 else f"sink.{wrong}"
                     raise ValueError(message)
         return self
+
+    def _nameable(self) -> None:
+        """Refuse state topics that Kafka would: a group may be called what a topic may not.
+
+        Raises:
+            ValueError: if the name made for one is none, or too long.
+        """
+        for topic, name in self.state_topics().items():
+            try:
+                _TOPIC.validate_python(name)
+            except ValidationError:
+                made = "source.group_id" if self.state.topic is None else "state.topic"
+                message = (
+                    f"{made}: the state of {topic!r} would be in the topic {name!r}, which is no name of a topic (at"
+                    " most 249 of A-Z a-z 0-9 . _ -): set state.topic to what it shall begin with, such as state.topic:"
+                    " tidegauge-state"
+                )
+                raise ValueError(message) from None
 
     def _apart(self) -> None:
         """Refuse what would feed the daemon its own output, or lose events.
