@@ -29,6 +29,8 @@ detector     what a bundle says of its detector
 ensemble     the preset `quality`: members, their calibration, one bundle
 bundle       the directory that training writes and serving reads
 serving      a bundle's graph under ONNX Runtime, the same bits whatever the batch
+codes        codes of windows, and windows of codes
+sampling     windows drawn from a prior, or between two others
 ranking      AUC-ROC, AUC-PR, VUS-PR
 comparison   what a bundle makes of the labelled windows of its recording
 evaluation   scores against labels: curves, the best line, what lines make of the windows

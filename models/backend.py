@@ -12,12 +12,28 @@ import os
 import platform
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from models.cells import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def require(purpose: str) -> None:
+    """Look whether TensorFlow and Keras are installed, without loading them.
+
+    Args:
+        purpose: what needs them, for the message.
+
+    Raises:
+        TrainingError: if they are not.
+    """
+    for name in ("tensorflow", "keras", "tf2onnx"):
+        if find_spec(name) is None:
+            message = f"{purpose} needs what is not installed here ({name}): pip install 'tidegauge[train]'"
+            raise TrainingError(message)
 
 
 def load() -> None:
@@ -30,7 +46,7 @@ def load() -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
-        with _silence():
+        with silence():
             import keras
             import tensorflow as tf
             import tf2onnx  # noqa: F401 - training must not find out at its end that it is missing
@@ -52,7 +68,7 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Throw away what is written to standard error, by whatever language."""
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)

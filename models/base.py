@@ -125,10 +125,18 @@ class Autoencoder(ABC):
     `defaults`, `encoder` and `decoder` are what a kind must have. In the order in which training calls them:
     `check → encoder, decoder → build → trainer → solve (or gradient steps on the trainer) → settle → figures`, and
     `cell_errors` when the graph is exported.
+
+    Attributes:
+        kind: the name of its file.
+        options: the settings that only this kind has.
+        draws: whether its codes are distributed as a standard normal, so that windows can be drawn.
+        cleans: whether it is trained to take noise away.
     """
 
     kind: ClassVar[str]
     options: ClassVar[type[Options]] = Options
+    draws: ClassVar[bool] = False
+    cleans: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

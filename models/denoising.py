@@ -36,6 +36,7 @@ class Denoising(Dense):
 
     kind: ClassVar[str] = "denoising"
     options: ClassVar[type[Options]] = DenoisingOptions
+    cleans: ClassVar[bool] = True
 
     @classmethod
     def check(cls, shape: Shape, hyper: Hyperparameters) -> None:

@@ -58,6 +58,7 @@ class Vae(Dense):
 
     kind: ClassVar[str] = "vae"
     options: ClassVar[type[Options]] = VaeOptions
+    draws: ClassVar[bool] = True
 
     @classmethod
     def encoder(cls, shape: Shape, hyper: Hyperparameters) -> Any:  # noqa: ANN401 - a Keras model; Keras has no types

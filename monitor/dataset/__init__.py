@@ -38,6 +38,7 @@ class Dataset:
         filled: windows left out because, with their filled cells, more than `window.max_missing` is missing.
         strangers: streams that the ranges name and the recording does not have.
         partitions: topic and partition of each of `streams`.
+        made: `(N,)` bool, True where a row was made to fill a gap.
     """
 
     cells: Cells
@@ -50,6 +51,7 @@ class Dataset:
     filled: int
     strangers: tuple[str, ...]
     partitions: tuple[Key, ...]
+    made: NDArray[np.bool_]
 
     @property
     def records(self) -> int:
@@ -116,6 +118,7 @@ def read(
         filled,
         tuple(sorted({part.stream for part in ranges or ()} - set(streams))),
         tuple(order[number] for number in owner),
+        columns.filled,
     )
 
 

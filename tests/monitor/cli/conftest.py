@@ -11,7 +11,10 @@ from typing import NamedTuple
 import pytest
 import structlog
 
+from models.bundle import Bundle
+from models.training import train
 from monitor.cli import main
+from tests.models.waves import FEATURES, WINDOW, settings, waves
 from tests.recordings import write_csv
 
 
@@ -56,3 +59,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> I
 def recording(tmp_path: Path) -> Path:
     """A recording of three pumps with a labelled incident in two of them."""
     return write_csv(tmp_path / "pumps.csv")
+
+
+@pytest.fixture(scope="session")
+def vae(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A tiny bundle of the kind vae."""
+    out = tmp_path_factory.mktemp("vae") / "bundle"
+    return train(waves(), WINDOW, FEATURES, settings("vae", code_size=2), out)
