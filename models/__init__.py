@@ -31,6 +31,8 @@ bundle       the directory that training writes and serving reads
 serving      a bundle's graph under ONNX Runtime, the same bits whatever the batch
 codes        codes of windows, and windows of codes
 sampling     windows drawn from a prior, or between two others
+litert       a bundle's autoencoder for phones and microcontrollers, in float32 or 8 bits
+micro        what a LiteRT file asks of a microcontroller: operators, memory
 ranking      AUC-ROC, AUC-PR, VUS-PR
 comparison   what a bundle makes of the labelled windows of its recording
 evaluation   scores against labels: curves, the best line, what lines make of the windows

@@ -62,7 +62,7 @@ def test_the_command_answers() -> None:
     script = "from monitor.cli import main; main(['--help'])"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False, text=True)
     assert done.returncode == 0, done.stderr
-    for verb in ("demo", "train", "run", "replay", "check", "topics", "alerts", "schema"):
+    for verb in ("demo", "train", "evaluate", "inspect", "run", "replay", "check", "topics", "alerts", "schema"):
         assert verb in done.stdout
 
 
@@ -71,7 +71,7 @@ def test_base_install_has_neither_tensorflow_nor_pyarrow() -> None:
     base = {re.split(r"[^A-Za-z0-9-]", each)[0].lower() for each in PROJECT["dependencies"]}
     assert not base & set(NOT_IN_BASE)
     extras = PROJECT["optional-dependencies"]
-    assert set(extras) == {"parquet", "quality", "search", "train", "test"}
+    assert set(extras) == {"inspect", "parquet", "quality", "search", "train", "test"}
     for extra in ("train", "test"):
         assert "tidegauge[parquet]" in extras[extra]
 

@@ -66,9 +66,9 @@ def command(
         click.echo(json.dumps({"recording": str(out), "bundle": found.sha256, **_fields(cut, made, gain, written)}))
         return
     features = found.manifest.features
-    _lines.say(
-        "cleaned", f"{made.cleaned:,} of {len(made.values):,} rows; the others, in no whole window, are as they were"
-    )
+    left = len(made.values) - made.cleaned
+    rest = f"; {left:,} in no whole window stay as they were" if left else ""
+    _lines.say("cleaned", f"{made.cleaned:,} of {len(made.values):,} rows{rest}")
     changed = ", ".join(f"{name} {value:.4g}" for name, value in zip(features, made.change.deviations, strict=True))
     _lines.say("changed", f"by (root mean squared, own units): {changed}")
     if fill:
