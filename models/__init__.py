@@ -38,6 +38,8 @@ comparison   what a bundle makes of the labelled windows of its recording
 evaluation   scores against labels: curves, the best line, what lines make of the windows
 curves       the picture of an evaluation
 colours      the colours of pictures
+latent       codes in a plane: as they are, or by PCA, t-SNE, UMAP
+report       what is in a bundle and what it makes of a recording, as one page; one file a section
 search       hyper-parameters by trial, within a budget
 picture      the curves of a training
 
