@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from tests.kafka import place
+from tests.kafka import classes, place
 from tests.kafka.broker import PASSWORD, USER, Broker, BrokerError
 
 
@@ -14,11 +14,13 @@ def main() -> int:
     """Start a cluster, print its addresses, and wait."""
     parser = argparse.ArgumentParser(prog="python -m tests.kafka", description="A real Kafka, until Ctrl-C.")
     parser.add_argument("--nodes", type=int, default=1, help="number of nodes (default 1)")
-    parser.add_argument("--fetch", action="store_true", help="only download what is missing")
+    parser.add_argument("--fetch", action="store_true", help="only download, and prepare to start fast")
     options = parser.parse_args()
     try:
         where = place.find()
         if options.fetch:
+            if isinstance(where, place.Java):
+                classes.keep(where)
             print(f"Kafka {place.version()} for the tests: {type(where).__name__}", file=sys.stderr)
             return 0
         signal.signal(signal.SIGTERM, signal.default_int_handler)

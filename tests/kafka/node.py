@@ -53,7 +53,7 @@ class JavaNode:
         self._folder = folder
         self._keeper = keeper
         self._process: subprocess.Popen[bytes] | None = None
-        self._java = place.program
+        self._java = [place.program, *JVM, *place.options]
         self._classpath = f"{place.jars}/*"
         self._settings = folder / "server.properties"
         self._settings.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
@@ -77,7 +77,7 @@ class JavaNode:
 
     def _run(self, main: str, *arguments: str) -> None:
         """Run a class of Kafka's jars as the node's process."""
-        command = [self._java, *JVM, "-cp", self._classpath, main, *arguments]
+        command = [*self._java, "-cp", self._classpath, main, *arguments]
         with self._printed.open("ab") as printed:
             self._process = subprocess.Popen(
                 command,

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 POM = Path(__file__).with_name("pom.xml")
@@ -43,10 +43,28 @@ class Docker:
 
 @dataclass(frozen=True, slots=True)
 class Java:
-    """A Java of at least 17 with the jars of Apache Kafka."""
+    """A Java of at least 17 with the jars of Apache Kafka.
+
+    Attributes:
+        program: the path of `java`.
+        jars: the folder with the jars.
+        options: of the JVM.
+    """
 
     program: str
     jars: Path
+    options: tuple[str, ...] = ()
+
+    @property
+    def archive(self) -> Path:
+        """Where Kafka's classes are kept as this JVM has them in memory; see `tests.kafka.classes`."""
+        return self.jars.with_name(f"{self.jars.name}.jsa")
+
+    def with_classes(self) -> Java:
+        """Return the same with options that use the archive, if it is there; one that does not fit is left alone."""
+        if not self.archive.exists():
+            return self
+        return replace(self, options=(f"-XX:SharedArchiveFile={self.archive}", "-Xshare:auto"))
 
 
 Place = External | Docker | Java
@@ -115,7 +133,7 @@ def java() -> Java:
     if found is None or int(found[1]) < 17:
         message = f"java is {found[1] if found else 'of an unknown version'}, Kafka needs 17"
         raise NoKafkaError(message)
-    return Java(program, _jars())
+    return Java(program, _jars()).with_classes()
 
 
 def _jars() -> Path:

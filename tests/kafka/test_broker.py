@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,20 @@ def test_no_kafka_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "\n" not in str(caught.value)
 
 
+def test_kept_classes_that_are_damaged_do_no_harm(tmp_path: Path) -> None:
+    """If it failed, a file of another JVM, or a damaged one, would keep every broker from starting."""
+    here = _our_own()
+    where = place.Java(here.program, tmp_path / "jars")
+    assert where.with_classes().options == ()
+    where.archive.write_bytes(b"no archive")
+    options = where.with_classes().options
+    assert str(where.archive) in options[0]
+    done = subprocess.run(
+        [where.program, *options, "-version"], capture_output=True, check=False, text=True, timeout=60
+    )
+    assert (done.returncode, "version" in done.stderr) == (0, True)
+
+
 @pytest.mark.slow
 def test_kill_and_freeze() -> None:
     """If it failed, fault tests would test no faults: what was acknowledged survives SIGKILL, a frozen node is mute."""
@@ -133,8 +148,7 @@ def test_three_nodes_outlive_one() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_behind(number: signal.Signals) -> None:
+def test_nothing_is_left_behind() -> None:
     """If it failed, every interrupted test run would leave a JVM of 200 MB and its folder on the machine."""
     _our_own()
     script = (
@@ -143,19 +157,29 @@ def test_nothing_is_left_behind(number: signal.Signals) -> None:
     )
     environment = {key: value for key, value in os.environ.items() if key != "KAFKA_BOOTSTRAP"}
     command = [sys.executable, "-c", script]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment
-    ) as run:
-        assert run.stdout is not None
-        pid, folder = run.stdout.readline().split()
-        assert _alive(int(pid))
-        run.send_signal(number)
-        run.wait(30)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+    with ExitStack() as stack:
+        runs = [
+            stack.enter_context(
+                subprocess.Popen(
+                    command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=environment
+                )
+            )
+            for _ in numbers
+        ]
+        left = []
+        for number, run in zip(numbers, runs, strict=True):
+            assert run.stdout is not None
+            pid, folder = run.stdout.readline().split()
+            assert _alive(int(pid))
+            run.send_signal(number)
+            left.append((number.name, int(pid), Path(folder)))
+        for run in runs:
+            run.wait(30)
     deadline = time.monotonic() + 20
-    while (_alive(int(pid)) or Path(folder).exists()) and time.monotonic() < deadline:
+    while any(_alive(pid) or folder.exists() for _, pid, folder in left) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not _alive(int(pid))
-    assert not Path(folder).exists()
+    assert not [name for name, pid, folder in left if _alive(pid) or folder.exists()]
 
 
 def _our_own() -> place.Java:
