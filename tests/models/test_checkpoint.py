@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EPOCH = Epoch(1, 3, 0.5, 0.25, 1.0, 2.0)
 STATE = State((EPOCH,), (np.arange(3.0), np.int64(7) * np.ones((), np.int64)), (np.arange(3.0) / 3,))
-LONG = 24
+LONG = 12
 # A kind with random state of its own, and epochs slow enough that several checkpoints are written.
 TRAINING = f"""
 import json, sys, time
