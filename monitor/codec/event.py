@@ -115,14 +115,14 @@ def fingerprint(labels: Mapping[str, str]) -> str:
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def _short(number: float | np.floating[Any]) -> float:
-    """Return the number whose shortest decimal is that of `number` as float32.
+def _short(numbers: NDArray[np.floating[Any]]) -> list[float]:
+    """Return the numbers `(n,)` whose shortest decimals are those of `numbers` as float32.
 
     JSON has no infinity (the encoder would write null, which only `actual` may be): what lies beyond float32, such as
     a score ÷ a line of nearly nothing, is the largest float32 of its sign.
     """
-    bounded = np.nan_to_num(np.float64(number), nan=_LARGEST, posinf=_LARGEST, neginf=-_LARGEST)
-    return float(str(np.float32(np.clip(bounded, -_LARGEST, _LARGEST))))
+    bounded = np.nan_to_num(numbers.astype(np.float64), nan=_LARGEST, posinf=_LARGEST, neginf=-_LARGEST)
+    return [float(text) for text in bounded.clip(-_LARGEST, _LARGEST).astype(np.float32).astype(np.str_).tolist()]
 
 
 class EventEncoder:
@@ -163,7 +163,8 @@ class EventEncoder:
     def _event(self, alert: Alert) -> dict[str, Any]:
         labels = {"alertname": "tidegauge", "stream": alert.stream, "kind": RULE}
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            anomaly_score = _short(np.float64(alert.score) / np.float64(alert.threshold))
+            ratio = np.float64(alert.score) / np.float64(alert.threshold)
+        anomaly_score, score, threshold = _short(np.array([ratio, alert.score, alert.threshold]))
         attribution = self._attribution(alert)
         end = None if alert.ends_at is None else to_iso(alert.ends_at)
         data = {
@@ -177,8 +178,8 @@ class EventEncoder:
             "startsAt": to_iso(alert.starts_at),
             "endsAt": end,
             "anomaly_score": anomaly_score,
-            "score": _short(alert.score),
-            "threshold": _short(alert.threshold),
+            "score": score,
+            "threshold": threshold,
             "severity": alert.severity,
             "attribution": attribution,
             "window": {
@@ -215,16 +216,18 @@ class EventEncoder:
         residuals = self._residuals[: len(expected)]  # an event of another model has no figures
         with np.errstate(invalid="ignore"):
             lower, upper = expected - residuals, expected + residuals
+        columns = (alert.shares, alert.actual, expected, lower, upper)
+        shares, actual, center, least, most = (_short(column[order]) for column in columns)
         return [
             {
                 "feature": self._features[f],
-                "share": _short(alert.shares[f]),
-                "actual": None if np.isnan(alert.actual[f]) else _short(alert.actual[f]),
-                "expected": _short(expected[f]),
-                "expected_lower": _short(lower[f]),
-                "expected_upper": _short(upper[f]),
+                "share": shares[i],
+                "actual": None if missing else actual[i],
+                "expected": center[i],
+                "expected_lower": least[i],
+                "expected_upper": most[i],
             }
-            for f in order.tolist()
+            for i, (f, missing) in enumerate(zip(order.tolist(), np.isnan(alert.actual[order]).tolist(), strict=True))
         ]
 
 
