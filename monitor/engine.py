@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -149,8 +149,13 @@ class Engine:
         self._watches = list(members.values())
         return Detector(settings, bundle.manifest.scaling, members, model.arrays, self.window.stride)
 
-    def process(self, batches: Sequence[Batch | Rows]) -> Work:
-        """Take what one poll returned: at most one batch a partition."""
+    def process(self, batches: Sequence[Batch | Rows], scored: Callable[[], None] | None = None) -> Work:
+        """Take what one poll returned: at most one batch a partition.
+
+        Args:
+            batches: the records.
+            scored: called when windows were scored, before anything is decided on them.
+        """
         inputs: list[tuple[Partition, Records]] = []
         decoded: dict[Key, Decoded] = {}
         letters: list[DeadLetter] = []
@@ -169,7 +174,7 @@ class Engine:
         before = self._counts(inputs)
         for watch in self._watches:
             watch.seconds = 0.0
-        output = self.pipeline.process(inputs)
+        output = self.pipeline.process(inputs, scored)
         for key, found in decoded.items():
             self.partitions[key].counts["filtered"] += found.filtered
         for letter in letters:

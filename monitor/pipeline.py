@@ -7,7 +7,7 @@ their offsets, and not of how they were cut into batches.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -164,8 +164,8 @@ class Pipeline:
         """Return the offsets of the records of a partition that wait."""
         return self.windower.waiting(partition.table)
 
-    def process(self, batches: Sequence[tuple[Partition, Records]]) -> Output:
-        """Take at most one batch of each partition, and return what they made."""
+    def process(self, batches: Sequence[tuple[Partition, Records]], scored: Callable[[], None] | None = None) -> Output:
+        """Take at most one batch of each partition, and return what they made; call `scored` after each scoring."""
         output = Output()
         rest = [(partition, records) for partition, records in batches if len(records)]
         while rest:
@@ -176,14 +176,16 @@ class Pipeline:
                 now.append((partition, records if whole else records.take(slice(0, cut))))
                 if not whole:
                     later.append((partition, records.take(slice(cut, None))))
-            self._slice(now, output)
+            self._slice(now, output, scored)
             rest = later
         for partition, _ in batches:
             partition.table.settle()
         output.alerts.sort(key=lambda alert: alert.order)
         return output
 
-    def _slice(self, work: Sequence[tuple[Partition, Records]], output: Output) -> None:
+    def _slice(
+        self, work: Sequence[tuple[Partition, Records]], output: Output, scored: Callable[[], None] | None
+    ) -> None:
         """Take records during which no stream is dropped but at the end."""
         taken: list[tuple[Partition, Windowed]] = []
         for partition, offered in work:
@@ -198,8 +200,10 @@ class Pipeline:
                 _count(partition, windowed, output)
                 taken.append((partition, windowed))
         found = self._score(taken)
-        for (partition, windowed), scored in zip(taken, found, strict=True):
-            self._judge(partition, windowed, scored, output)
+        if scored is not None and any(len(each.score) for each in found):
+            scored()
+        for (partition, windowed), scores in zip(taken, found, strict=True):
+            self._judge(partition, windowed, scores, output)
 
     def _score(self, taken: Sequence[tuple[Partition, Windowed]]) -> list[Scored]:
         """Return the scores of the windows of some partitions."""

@@ -139,7 +139,7 @@ class Service:
                 log.error("record_given_up", partition=f"{letter.topic}-{letter.partition}", offset=letter.offset)
             else:
                 with self._breaker.hold(batches):
-                    work = self._engine.process(batches)
+                    work = self._engine.process(batches, self._source.prepare)
         self._count(work)
         if not self._waiting:
             self._since = time.monotonic()
@@ -200,7 +200,7 @@ class Service:
     def _sweep(self) -> None:
         """Let the state of partitions without records be written to the end, now and then."""
         now = time.monotonic()
-        if now - self._swept_at >= _SWEEP_SECONDS and self._source.ready:
+        if now - self._swept_at >= _SWEEP_SECONDS and self._source.settled:
             self._swept_at = now
             idle = self._keeper.idle()
             if idle and not self._waiting:
@@ -209,7 +209,8 @@ class Service:
 
     def _commit(self, works: Sequence[Work] = (), *, force: bool) -> bool:
         """Commit what waits, if it must be or has waited long enough; return False if it has to be done again."""
-        if not self._waiting or not (force or time.monotonic() - self._since >= self._interval):
+        due = force or (time.monotonic() - self._since >= self._interval and self._source.settled)
+        if not (self._waiting and due):
             return True
         begin = time.perf_counter()
         with self._metrics.timed("commit"):

@@ -5,7 +5,8 @@ kafka-python runs rebalance callbacks on its own thread, inside `poll`; they onl
 the new partitions are paused. Records that the same poll returned are dropped: they may come from the old position.
 
 With each offset a mark is stored that no other commit has. So a member that does not know whether its last commit was
-made, or that had to hand a partition in and got it back, can tell whether it is the last one that wrote.
+made, or that had to hand a partition in and got it back, can tell whether it is the last one that wrote. If it is, what
+it has in memory still holds, and so does work that waits for a commit: nobody else has done any of it.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class Member:
         self.next: dict[Key, int] = {}
         self.membership: Any | None = None
         self._marks: dict[Key, str | None] = {}  # what this member last wrote or read beside a partition's offset
+        self._recorded: dict[Key, tuple[int, str | None]] = {}  # offset and mark that the broker is known to have
         self._chosen: dict[Key, int] = {}  # where a partition without an offset begins, until that is committed
         self._lost: set[Key] = set()
         self._gained: dict[Key, tuple[int, bool]] = {}
@@ -196,6 +198,11 @@ class Member:
         for key in positions:
             self._marks[key] = mark
 
+    def recorded(self, positions: Mapping[Key, int], mark: str) -> None:
+        """Remember that the broker has acknowledged that commit."""
+        for key, offset in positions.items():
+            self._recorded[key] = (offset, mark)
+
     def take_lost(self) -> set[Key]:
         """Return the partitions whose state must be dropped, since the last call."""
         lost, self._lost = self._lost, set()
@@ -284,6 +291,7 @@ class Member:
         assigned = {(p.topic, p.partition): p for p in self._consumer.assignment()}
         for key in set(self.next) - set(assigned):
             del self.next[key]
+            self._recorded.pop(key, None)
             self._lost.add(key)
             self._gained.pop(key, None)
             self._held.discard(key)
@@ -316,7 +324,7 @@ class Member:
         log.warning("offsets_unknown", group=self._settings.group_id, error=type(error).__name__)
 
     def _position(self, key: Key, partition: Any, first: int, end: int) -> None:  # noqa: ANN401 - the client has no types
-        """Seek to a partition's committed offset, or to the configured start."""
+        """Go on where this member was, if nobody has committed since; else at the committed offset, or the start."""
         committed = self._consumer.committed(partition, metadata=True, timeout_ms=_LOOKUP_MS)
         if committed is None:
             offset, mark = self._chosen.get(key), None
@@ -326,14 +334,18 @@ class Member:
             offset, mark = int(committed.offset), committed.metadata
             self._chosen.pop(key, None)
             self._check(key, offset, first, end)
-        if self.next.get(key) != offset or self._marks.get(key) != mark:
+        ours = self._marks.get(key) == mark and (
+            self.next.get(key) == offset or (key in self.next and self._recorded.get(key) == (offset, mark))
+        )
+        if not ours:
             self._lost.add(key)
             self._gained[key] = (offset, committed is not None)
             self._held.add(key)
             self._consumer.pause(partition)  # what came of it now would be lost: the position would be behind it
-        self.next[key] = offset
+            self.next[key] = offset
         self._marks[key] = mark
-        self._consumer.seek(partition, offset)
+        self._recorded[key] = (offset, mark)
+        self._consumer.seek(partition, self.next[key])
 
     def _check(self, key: Key, offset: int, first: int, end: int) -> None:
         """Raise if the records at an offset are gone."""

@@ -9,10 +9,8 @@ was open.
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -32,12 +30,13 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from monitor.kafka.connection import ConnectionSettings, connect
+from monitor.kafka.deadline import Deadline
 from monitor.kafka.errors import EXIT_RETRY, Fenced, KafkaProblem, denied, fenced, problem
+from monitor.kafka.opening import Opening
 from monitor.message import Message
 
 log = structlog.get_logger(__name__)
 
-EXIT_HUNG = 70
 _SLOW_COMMIT = 2.0  # seconds; after a slower one its EndTxn may still be on the way
 _QUICK = 2.0  # seconds for a broker to answer when a producer is replaced
 _LONGEST_BLOCK_MS = 3_000
@@ -64,56 +63,6 @@ class TransactionFailed(Exception):  # noqa: N818 - an outcome that the caller d
         """Keep the message."""
         super().__init__(message)
         self.rejected = rejected
-
-
-def _exit(status: int) -> None:
-    """End the process at once, with a line: whatever hangs would hang the usual end as well."""
-    with suppress(OSError):
-        os.write(2, b"tidegauge: a transaction hung: this process ends, and a restart goes on from the last commit\n")
-    os._exit(status)
-
-
-class Deadline:
-    """Ends the process when a step takes too long: the last guard, for what no other time limit has caught."""
-
-    def __init__(self, seconds: float, end: Callable[[int], Any] = _exit) -> None:
-        """Start the watching thread."""
-        self._seconds = seconds
-        self._end = end
-        self._until: float | None = None
-        self._changed = threading.Condition()
-        self._closed = False
-        threading.Thread(target=self._watch, name="transaction-deadline", daemon=True).start()
-
-    def __enter__(self) -> None:
-        """Begin a step."""
-        with self._changed:
-            self._until = time.monotonic() + self._seconds
-            self._changed.notify()
-
-    def __exit__(self, *_: object) -> None:
-        """End a step."""
-        with self._changed:
-            self._until = None
-            self._changed.notify()
-
-    def close(self) -> None:
-        """Stop watching."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-
-    def _watch(self) -> None:
-        with self._changed:
-            while not self._closed:
-                if self._until is None:
-                    self._changed.wait()
-                    continue
-                left = self._until - time.monotonic()
-                if left <= 0:
-                    self._end(EXIT_HUNG)
-                    return
-                self._changed.wait(left)
 
 
 class Transactions:
@@ -157,7 +106,9 @@ class Transactions:
         self._flush_seconds = timeout_ms * 0.5 / 1000
         self._commit_seconds = timeout_ms * 0.65 / 1000
         self._deadline = Deadline(timeout_ms * 0.8 / 1000)
+        self._oldest = timeout_ms * 0.2 / 1000  # leaves a commit the time that it may take
         self._producer: Any = None
+        self._opening: Opening | None = None
         if open_now:
             self.rebuild(connection.bootstrap_timeout_ms / 1000)
 
@@ -185,7 +136,13 @@ class Transactions:
         except BaseException:
             self._let_go(producer)
             raise
-        self._producer = producer
+        self._producer, self._opening = producer, Opening(producer)
+
+    def prepare(self) -> None:
+        """Open the transaction of the `commit` that is about to come; returns at once, never raises."""
+        if self._opening is not None:
+            with suppress(KafkaError):  # `commit` meets it as well, and says so
+                self._opening.begin(ahead=True)
 
     def commit(
         self,
@@ -207,6 +164,11 @@ class Transactions:
             Fenced: if another process has taken this identity.
             KafkaProblem: if the broker refuses for good.
         """
+        age = 0.0 if self._opening is None else self._opening.age
+        if age > self._oldest:
+            # Opened, then the process stood still: the broker may have aborted it. Nothing was in it.
+            log.info("transaction_reopened", seconds=round(age, 3))
+            self._discard()
         if self._producer is None:
             try:
                 self.rebuild()
@@ -270,9 +232,10 @@ class Transactions:
         membership: Any | None,  # noqa: ANN401 - the client has no types
         mark: str,
     ) -> None:
-        producer = self._producer
+        producer, opening = self._producer, self._opening
+        assert opening is not None  # noqa: S101 - there is one for each producer
         until = time.monotonic() + self._commit_seconds
-        producer.begin_transaction()
+        opening.begin()
         futures = [
             producer.send(
                 message.topic,
@@ -288,6 +251,9 @@ class Transactions:
         manager, sender = producer._transaction_manager, producer._sender  # noqa: SLF001 - as said above
         if futures:
             _send_off(producer, until)
+            import os
+
+            time.sleep(float(os.environ.get("GAP", "0")))
         stored: Any = None
         if membership is not None and offsets:
             wanted = {
@@ -306,9 +272,10 @@ class Transactions:
         result = manager.begin_commit()
         sender.wakeup()
         _await(result, until, "the commit")
+        opening.ended({TopicPartition(future.value.topic, future.value.partition) for future in futures})
 
     def _discard(self, timeout: float = 0) -> None:
-        producer, self._producer = self._producer, None
+        producer, self._producer, self._opening = self._producer, None, None
         if producer is not None:
             self._let_go(producer, timeout)
 

@@ -195,12 +195,20 @@ class Source(ABC):
         """True when the source knows what it reads: for a consumer group, when partitions are assigned."""
         return True
 
+    @property
+    def settled(self) -> bool:
+        """True while a commit is possible; what can wait had better wait, or it has to be done again."""
+        return True
+
     def require(self, topics: Mapping[str, str]) -> None:  # noqa: B027 - only a transactional source publishes
         """Make sure that the topics that `commit` is to publish to exist, each with the setting that names it.
 
         Raises:
             SourceError: for the first one that does not.
         """
+
+    def prepare(self) -> None:  # noqa: B027 - only a source with transactions has something to prepare
+        """Begin what the next `commit` needs, because it is certain to come: returns at once, and never raises."""
 
     def commit(self, positions: Mapping[Key, int], messages: Sequence[Message] = ()) -> bool:  # noqa: ARG002 - for sources with positions
         """Record that everything below `positions` (topic, partition → next offset) is done.

@@ -281,6 +281,16 @@ class KafkaSource(Source):
         """True while the group has given this member its partitions, be it none, and commits are possible."""
         return self._member.settled and not self._transactions.broken
 
+    @property
+    def settled(self) -> bool:
+        """True while the group is stable, the positions are the broker's, and there is a producer."""
+        return self.ready and self._member.stable
+
+    def prepare(self) -> None:
+        """Open the transaction of the commit that is about to come."""
+        if self.settled:
+            self._transactions.prepare()
+
     def commit(self, positions: Mapping[Key, int], messages: Sequence[Message] = ()) -> bool:
         """Commit positions and messages in one transaction."""
         with said():
@@ -365,6 +375,7 @@ class KafkaSource(Source):
             self._failed(KafkaProblem(f"transactions fail: {error}"))
             log.warning("transaction_failed", error=str(error), rejected=error.rejected)
             return False
+        self._member.recorded(positions, mark)
         self._failures = 0
         return True
 

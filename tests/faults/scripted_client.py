@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -98,9 +99,10 @@ class Result:
 class Future:
     """What became of a message."""
 
-    def __init__(self, error: Exception | None) -> None:
+    def __init__(self, error: Exception | None, place: Place) -> None:
         """Keep it."""
         self.exception = error
+        self.value = SimpleNamespace(topic=place[0], partition=place[1])
 
     def succeeded(self) -> bool:
         """See the client."""
@@ -151,6 +153,11 @@ class ScriptedProducer:
         self._script.call("begin")
         self._begun = True
 
+    def maybe_add_partition_to_transaction(self, partition: TopicPartition) -> None:
+        self._script.call(f"add {partition.topic}")
+        with suppress(KafkaError):  # it is found out by the messages
+            self._open().places.add(_place(partition))
+
     def send(
         self,
         topic: str,
@@ -163,17 +170,17 @@ class ScriptedProducer:
         del timestamp_ms
         assert self._begun
         trouble = self._script.call(f"send to {topic}")
+        place = (topic, (sum(key or b"") % self._broker.partitions[topic]) if partition is None else partition)
         if trouble == "dropped":  # and the client goes on as if nothing were
             message = "delivery timeout"
-            return Future(KafkaTimeoutError(message))
+            return Future(KafkaTimeoutError(message), place)
         try:
             transaction = self._open()
         except KafkaError as error:
-            return Future(error)
-        place = (topic, (sum(key or b"") % self._broker.partitions[topic]) if partition is None else partition)
+            return Future(error, place)
         transaction.places.add(place)
         self._broker.append(place, key, value, tuple(headers), transaction)
-        return Future(None)
+        return Future(None, place)
 
     def flush(self, timeout: float | None = None) -> None:
         del timeout
