@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from numpy.typing import NDArray
 
     from models.evaluation import Confusion, Evaluation
 
 _POINTS = 2_000  # of a curve: more are not seen, and make the file large
 _BINS = 60
+_FEW = 2.5  # decades of an axis with three numbers in each
 
 
 def require() -> None:
@@ -77,8 +79,21 @@ def distribution(
         if line > 0:
             axes.axvline(line, color="black", linestyle=dashes, linewidth=1.2, label=f"{name}: {line:.4g}")
     axes.set(title="Scores", xlabel="score", ylabel="share of the windows of its colour", xscale="log")
+    logarithmic(axes.xaxis)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.4)  # the legend covers no bar
     axes.legend(loc="upper right", fontsize="small")
+
+
+def logarithmic(axis: Axis) -> None:
+    """Write plain numbers beside a logarithmic axis: as many in a decade as there is room for."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    within = (1.0, 2.0, 5.0) if decades < _FEW else (1.0,)
+    axis.set_major_locator(LogLocator(subs=within, numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _roc(axes: Axes, found: Evaluation) -> None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models import codes, colours, latent, sampling
+from models import codes, latent, sampling
 from models.base import find
 from models.report.page import Picture, Section
 from models.report.subject import picked
 from models.report.windows import IMAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -31,17 +33,18 @@ def section(subject: Subject) -> Section | None:
     if not subject.single:
         return None
     decoder, prior = codes.Decoder(subject.bundle), find(subject.kind).draws
+    names = subject.manifest.features
     places = picked(len(subject.windows), latent.MOST)
     found = subject.model.encode(subject.gather(places)).astype(np.float64)
     points, axes = grid(found, prior=prior)
     told = f"What the decoder makes of {GRID} × {GRID} points: {axes}."
     caption = f"{told} Each small picture is a window of {subject.length} rows."
-    pictures = [Picture("decoded-grid", "A grid of codes", caption, _tiles(decoder.decode(points), GRID))]
+    pictures = [Picture("decoded-grid", "A grid of codes", caption, _tiles(decoder.decode(points), GRID, names))]
     text = ["Neighbouring codes should decode to windows that are alike, and all of them should look like windows."]
     if prior:
         drawn = sampling.drawn(SAMPLES, found.shape[1], seed=0)
         told = "Draws from the prior (standard normal codes), decoded: what the model takes for normal windows."
-        pictures.append(Picture("samples", "Samples", told, _tiles(decoder.decode(drawn), SAMPLES // 3)))
+        pictures.append(Picture("samples", "Samples", told, _tiles(decoder.decode(drawn), SAMPLES // 3, names)))
     return Section("Decoded", text, pictures=pictures)
 
 
@@ -63,7 +66,7 @@ def grid(found: NDArray[np.float64], *, prior: bool) -> tuple[NDArray[np.float32
     return whole.reshape(-1, found.shape[1]).astype(np.float32), told
 
 
-def _tiles(windows: NDArray[np.float32], columns: int) -> Figure:
+def _tiles(windows: NDArray[np.float32], columns: int, names: Sequence[str]) -> Figure:
     """Draw windows `(n, L, F)` as small multiples on one scale, row after row from the top.
 
     All are drawn into one pair of axes: a hundred pairs take ten seconds.
@@ -78,7 +81,6 @@ def _tiles(windows: NDArray[np.float32], columns: int) -> Figure:
     axes.set(xlim=(-0.04, columns), ylim=(-0.04, rows))
     low, high = windows.min(axis=(0, 1)), windows.max(axis=(0, 1))
     spread = np.where(high > low, high - low, 1)
-    shades = [colours.NORMAL, colours.EXPECTED, colours.RIGHT, colours.LABELLED]
     for at, window in enumerate(windows):
         left, bottom = at % columns, rows - 1 - at // columns
         if windows.shape[2] >= IMAGE:
@@ -88,6 +90,9 @@ def _tiles(windows: NDArray[np.float32], columns: int) -> Figure:
             axes.add_patch(Rectangle((left, bottom), 0.95, 0.93, fill=False, edgecolor="lightgrey"))
             steps = left + 0.03 + 0.89 * np.linspace(0, 1, len(window))
             for feature, values in enumerate(((window - low) / spread).T):
-                axes.plot(steps, bottom + 0.04 + 0.85 * values, linewidth=1, color=shades[feature % len(shades)])
+                label = names[feature] if at == 0 else None
+                axes.plot(steps, bottom + 0.04 + 0.85 * values, linewidth=1, color=f"C{feature}", label=label)
     axes.set(xlim=(-0.04, columns), ylim=(-0.04, rows))  # images have moved them
+    if 1 < windows.shape[2] < IMAGE:
+        figure.legend(loc="outside upper center", ncols=windows.shape[2], fontsize="small")
     return figure

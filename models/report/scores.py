@@ -85,5 +85,6 @@ def _run(subject: Subject) -> Figure:
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call] # the same
     axes.set(yscale="log", ylabel="score", xlabel="end of the window (UTC)")
+    curves.logarithmic(axes.yaxis)
     figure.legend(loc="outside right upper", fontsize="small", markerscale=4)
     return figure
