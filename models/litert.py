@@ -6,7 +6,7 @@ score must be computed from the window as it was measured: the mean of (scaled -
 are there. So it is done here, to compare with the float model. A missing value goes in as its feature's training mean.
 
 Recurrent layers are unrolled, a copy of the step's operators for each: the micro interpreter has no loop over states in
-8 bits, and the converter dies of it. The code is repeated for each step by `PACK`, which it has, and not by `TILE`.
+8 bits, and the converter dies of it. What is repeated, codes and rows, is so by `PACK`, which it has, not by `TILE`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def make(bundle: Bundle, windows: NDArray[np.float32] | None, *, int8: bool) -> 
 
     Raises:
         BundleError: if the bundle has several members.
-        TrainingError: if TensorFlow is not installed, there are no windows, or the converter refuses.
+        TrainingError: if TensorFlow is not installed, there are no windows, or converter or interpreter refuse.
     """
     single(bundle, "export")
     backend.require("export")
@@ -127,16 +127,20 @@ def make(bundle: Bundle, windows: NDArray[np.float32] | None, *, int8: bool) -> 
 def run(content: bytes, scaled: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[Range | None, Range | None]]:
     """Return reconstructions of scaled windows by a LiteRT file, and how its two ends are quantised.
 
-    The reference kernels compute, which are those of a microcontroller without a vendor's library.
+    Raises:
+        TrainingError: if the interpreter that TensorFlow brings refuses it.
     """
     import tensorflow as tf
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that this interpreter will move to a package of its own
-        interpreter = tf.lite.Interpreter(
-            model_content=content, experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_REF
-        )
-    interpreter.allocate_tensors()
+    plain = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # as a device without accelerator
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that this interpreter will move to a package of its own
+            interpreter = tf.lite.Interpreter(model_content=content, experimental_op_resolver_type=plain)
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        message = f"the LiteRT file does not run here: {next(iter(str(error).strip().splitlines()), error)}"
+        raise TrainingError(message) from None
     inputs, outputs = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     ends = _range(inputs), _range(outputs)
     rebuilt = np.empty_like(scaled)
@@ -207,9 +211,8 @@ def _one_by_one(scaled: NDArray[np.float32]) -> Iterator[list[NDArray[np.float32
 
 
 def _unroll(networks: Networks) -> None:
-    """Have recurrent layers write out their steps, and the code repeated by an operator that microcontrollers have."""
+    """Have recurrent layers write out their steps, and repeat by an operator that microcontrollers have."""
     import keras
-    from keras import ops
 
     for layer in [*networks.encoder.layers, *networks.decoder.layers]:
         both = [getattr(layer, name) for name in ("forward_layer", "backward_layer") if hasattr(layer, name)]
@@ -217,4 +220,20 @@ def _unroll(networks: Networks) -> None:
             if isinstance(one, keras.layers.LSTM):
                 one.unroll = True
         if isinstance(layer, keras.layers.RepeatVector):
-            layer.call = functools.partial(lambda code, count: ops.stack([code] * count, axis=1), count=layer.n)
+            layer.call = functools.partial(_stacked, count=layer.n)
+        if isinstance(layer, keras.layers.UpSampling1D):
+            layer.call = functools.partial(_repeated, count=layer.size)
+
+
+def _stacked(code: Any, count: int) -> Any:  # noqa: ANN401 - Keras tensors
+    """Return `(1, count, Z)`: a code `(1, Z)` so often."""
+    from keras import ops
+
+    return ops.stack([code] * count, axis=1)
+
+
+def _repeated(rows: Any, count: int) -> Any:  # noqa: ANN401 - Keras tensors
+    """Return `(1, R × count, F)`: each row of `(1, R, F)` so often."""
+    from keras import ops
+
+    return ops.reshape(ops.stack([rows] * count, axis=2), (1, rows.shape[1] * count, rows.shape[2]))

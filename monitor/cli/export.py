@@ -79,7 +79,7 @@ def command(
     windows = None if calibrate is None else _windows(found, config, calibrate)
     made = make(found, windows, int8=int8)
     _write(out, made.content)
-    _describe(out, found, made, int8=int8)
+    describe(out, found, made, int8=int8)
     if as_json:
         click.echo(json.dumps(_fields(out, found, made), indent=2))
 
@@ -101,7 +101,7 @@ def _write(out: Path, content: bytes) -> None:
         made.write_bytes(content)
 
 
-def _describe(out: Path, bundle: Bundle, made: Exported, *, int8: bool) -> None:
+def describe(out: Path, bundle: Bundle, made: Exported, *, int8: bool) -> None:
     """Say on standard error what came out."""
     needs, kind = made.needs, bundle.manifest.members[0].kind
     used = ", ".join(f"{name} {count}" for name, count in needs.operators.items())
@@ -110,7 +110,7 @@ def _describe(out: Path, bundle: Bundle, made: Exported, *, int8: bool) -> None:
         _lines.say(
             "warning",
             f"the micro interpreter lacks {', '.join(needs.lacking)}: this {kind} runs on phones and computers only;"
-            " for a microcontroller train another kind, such as dense or conv",
+            " for a microcontroller train it with activation relu or tanh, or a simpler kind, such as dense",
         )
     elif not int8:
         _lines.say("warning", "numbers of 32 bits: for a microcontroller say --int8")
@@ -126,6 +126,11 @@ def _describe(out: Path, bundle: Bundle, made: Exported, *, int8: bool) -> None:
                 f"these windows are narrower than what the model was trained on ({least:g} to {most:g} is its bulk):"
                 " normal values outside will be cut off; name a recording that has all that is normal (--calibrate)",
             )
+    score = bundle.manifest.members[0].hyperparameters.options.get("score", "error")
+    if score != "error":
+        _lines.say(
+            "warning", f"the bundle's own score is the {score}; a device computes the error, as is compared here"
+        )
     _lines.say(
         "scores",
         f"of {made.windows} normal windows differ from the float model's by {made.middle:.2%} in the middle,"

@@ -77,11 +77,11 @@ def command(  # noqa: PLR0913, PLR0917 - click hands over one argument for each 
         ends = Model(found).encode(cut.found.cells.gather(chosen, cut.window.length))
         codes = between(ends[0], ends[1], count)
     windows = Decoder(found).decode(codes)
-    written = recording.write(out, _rows(windows, found.manifest.window, found.manifest.features, gap))
+    written = recording.write(out, rows(windows, found.manifest.window, found.manifest.features, gap))
     _lines.say("recording", f"{out}: {count:,} windows of {windows.shape[1]} rows, {written:,} rows")
 
 
-def _rows(windows: NDArray[np.float32], shape: WindowShape, features: Sequence[str], step: int) -> Rows:
+def rows(windows: NDArray[np.float32], shape: WindowShape, features: Sequence[str], step: int) -> Rows:
     """Return the windows as rows, each window a stream."""
     count, length = windows.shape[:2]
     gap, first = step, _START

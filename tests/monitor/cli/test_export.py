@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from models.bundle import Bundle
+from models.litert import Exported, Range
+from models.micro import Needs
 from models.serving import Model, calibration_windows
+from monitor.cli.export import describe
 from tests.monitor.cli.conftest import Run
 
 pytestmark = pytest.mark.slow
@@ -78,6 +81,21 @@ def test_a_recurrent_network_is_written_out_step_by_step(
     assert len(_device(out, told, calibration_windows(bundle)[:3])) == 3
     lines = [line.split()[0] for line in said.splitlines()]
     assert lines[-6:] == ["operators", "arena", "input", "output", "scores", "file"]
+
+
+def test_what_a_device_would_stumble_over_is_said(vae: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model would be flashed that the interpreter refuses, or that cuts off half of what is normal."""
+    wide, narrow = Range(0.03, 10), Range(0.002, -128)
+    for lacking, end, wanted in (
+        ((), wide, []),
+        (("TILE",), wide, ["the micro interpreter lacks TILE"]),
+        ((), narrow, ["narrower than what the model was trained on"]),
+    ):
+        made = Exported(b"", Needs({"ADD": 2}, lacking, 16, 300), end, end, 5, 0.01, 0.02, 1.0, 1.1)
+        describe(Path("x.tflite"), vae, made, int8=True)
+        warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+        assert len(warnings) == len(wanted)
+        assert all(text in line for text, line in zip(wanted, warnings, strict=True))
 
 
 def test_the_bundles_own_files_are_given_out(run: Run, vae: Bundle, tmp_path: Path) -> None:

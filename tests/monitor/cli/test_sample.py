@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from models.bundle import Bundle
+from models.bundle import Bundle, WindowShape
 from models.serving import Model
+from monitor.cli.sample import rows
 from tests.monitor.cli.conftest import Run
 from tests.recordings import START
 
@@ -58,6 +59,18 @@ def test_windows_lead_from_one_to_another(run: Run, vae: Bundle, recording: Path
         assert_allclose(window, Model(vae).score(raw[None]).reconstruction[0], rtol=1e-4)
     steps = np.abs(np.diff(found, axis=0)).sum(axis=(1, 2))
     assert steps.max() < np.abs(found[-1] - found[0]).sum()
+
+
+def test_on_a_grid_windows_end_where_production_ends_them() -> None:
+    """A replay of what was drawn would score windows that nobody drew, or none."""
+    shape = WindowShape(length=4, stride=3, interval=60_000)
+    found = rows(np.zeros((2, 4, 1), np.float32), shape, ("x",), 1_000)
+    assert found.streams == ["sample-1", "sample-2"]
+    cells = found.time.reshape(2, 4) // 60_000
+    assert (found.time % 60_000 == 0).all()
+    assert (np.diff(cells) == 1).all()
+    assert (cells[:, -1] % 3 == 0).all()
+    assert (np.diff(rows(np.zeros((1, 4, 1), np.float32), WindowShape(length=4), ("x",), 250).time) == 250).all()
 
 
 def test_what_cannot_be_drawn_is_said_in_a_line(
