@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _POINTS = 2_000  # of a curve: more are not seen, and make the file large
 _BINS = 60
+_NARROW = 0.5  # decades; scores that are nearer together are drawn in the middle of more
 _FEW = 2.5  # decades of an axis with three numbers in each
 
 
@@ -67,7 +68,8 @@ def distribution(
     """Draw the scores of labelled and other windows, each as shares of its own, on a logarithmic axis."""
     shown = np.log10(np.maximum(score, max(float(score[score > 0].min(initial=np.inf)), 1e-12)))
     shown = np.where(np.isfinite(shown), shown, -12.0)
-    edges = np.linspace(shown.min() - 1e-9, shown.max() + 1e-9, _BINS + 1)
+    margin = 1e-9 if np.ptp(shown) > _NARROW else _NARROW  # bars of equal scores have a width, too
+    edges = np.linspace(shown.min() - margin, shown.max() + margin, _BINS + 1)
     for which, name, colour in ((~label, "normal", colours.NORMAL), (label, "labelled", colours.LABELLED)):
         count = int(np.count_nonzero(which))
         if count:

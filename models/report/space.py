@@ -66,7 +66,8 @@ def _scatter(subject: Subject, places: NDArray[np.int64], plane: Plane) -> Figur
     labels, streams, times, scores = figure.subplots(1, 4, squeeze=False)[0]
     across, up = plane.points.T
     label = subject.label[places]
-    for which, name, colour in ((~label, "normal", colours.NORMAL), (label, "labelled", colours.LABELLED)):
+    others = "normal" if subject.labels else "windows"
+    for which, name, colour in ((~label, others, colours.NORMAL), (label, "labelled", colours.LABELLED)):
         if which.any():
             told = f"{name}: {int(which.sum()):,}"
             labels.scatter(across[which], up[which], s=7, alpha=0.6, color=colour, label=told, linewidths=0)
