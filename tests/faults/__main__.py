@@ -1,5 +1,8 @@
 """`python -m tests.faults --minutes N --seed S [--json]`: faults for as long as one likes, and what came of them.
 
+With `--break RULE` all daemons break one of their rules (`broken`), and the run looks for the harm that must come of
+it; `--break all` does so with each of them. Exit status 1 if one does no harm: then the checks prove nothing.
+
 Three nodes of a real Kafka, three daemons, and the faults F1 to F20 of the specification: each once, then as chance
 will have it. After each one everything that came out is held against the oracle. Exit status 1 if anything is broken.
 """
@@ -11,14 +14,19 @@ import json
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from monitor import logs
 from tests.faults import report
+from tests.faults.broken import RULES
 from tests.faults.catalogue import FAULTS
 from tests.faults.runner import Runner
 from tests.faults.training import small_bundle
 from tests.kafka import place
+
+_TRIES = 8  # episodes in which a broken rule must have done harm
 
 
 def main() -> int:
@@ -30,6 +38,7 @@ def main() -> int:
     parser.add_argument("--faults", default="", help="only these, such as F1,F2 (default: all)")
     parser.add_argument("--rate", type=float, default=300, help="input records a second (default 300)")
     parser.add_argument("--keep", type=Path, help="folder for the logs of what went wrong")
+    parser.add_argument("--break", dest="rule", choices=["all", *RULES], help="break a rule, and look for the harm")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     wanted = options.faults.split(",") if options.faults else sorted(FAULTS, key=lambda each: int(each[1:]))
@@ -44,10 +53,33 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory(prefix="tidegauge-faults-") as name:
         folder = Path(name)
+        if options.rule:
+            return _controls(list(RULES) if options.rule == "all" else [options.rule], folder, options)
         runner = Runner(small_bundle(folder), folder, options.seed, rate=options.rate, keep=options.keep)
         found = report.figures(runner.run(wanted, options.minutes * 60, options.kills), options.seed)
     print(json.dumps(found, indent=2) if options.json else report.table(found))
     return 1 if found["broken"] else 0
+
+
+def _controls(names: Sequence[str], folder: Path, options: argparse.Namespace) -> int:
+    """Break rules, one after the other; return 1 if one of them did no harm."""
+    bundle = small_bundle(folder)
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        rule = RULES[name]
+        here = folder / name
+        here.mkdir()
+        wanted = options.faults.split(",") if options.faults else rule.faults
+        outcome = Runner(bundle, here, options.seed, rate=options.rate, rule=name).seek_harm(wanted, _TRIES)
+        harm = [each for verdict in outcome.verdicts for each in verdict.broken]
+        found[name] = {"rule": rule.says, "episodes": len(outcome.verdicts), "harm": harm[:5]}
+    if options.json:
+        print(json.dumps({"seed": options.seed, "controls": found, "versions": report.versions()}, indent=2))
+    else:
+        for name, row in found.items():
+            said = "; ".join(row["harm"])[:300] or "NO HARM: the checks prove nothing about it"
+            print(f"{name:12} {row['rule']}\n{'':12} episode {row['episodes']}: {said}")
+    return 0 if all(row["harm"] for row in found.values()) else 1
 
 
 if __name__ == "__main__":

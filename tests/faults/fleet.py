@@ -29,18 +29,24 @@ class Member:
         begun: when it was started.
     """
 
-    def __init__(self, folder: Path, name: str, config: Mapping[str, Any], keep: Callable[[int], None]) -> None:
-        """Start nothing yet; `keep` is told of each process."""
-        self._folder, self._keep = folder, keep
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        config: Mapping[str, Any],
+        keep: Callable[[int], None],
+        rule: str | None = None,
+    ) -> None:
+        """Start nothing yet; `keep` is told of each process, `rule` is one that all of them break."""
+        self._folder, self._keep, self._rule = folder, keep, rule
         self.name, self.config = name, config
         self._turns = 0
         self.daemon: Daemon | None = None
         self.begun = 0.0
 
-    def start(
-        self, steps: Sequence[points.Step] = (), *, rule: str | None = None, env: Mapping[str, str] | None = None
-    ) -> Daemon:
+    def start(self, steps: Sequence[points.Step] = (), *, env: Mapping[str, str] | None = None) -> Daemon:
         """Start a daemon: the product as it is, or with a plan, or with a broken rule."""
+        rule = self._rule
         self._turns += 1
         folder = self._folder / f"{self.name}-{self._turns}"
         folder.mkdir(parents=True)
@@ -92,8 +98,8 @@ class Fleet:
 
     def add(self, name: str, config: Mapping[str, Any]) -> Member:
         """Start a member."""
-        member = self.members[name] = Member(self._folder, name, config, self._keep)
-        member.start(rule=self._rule)
+        member = self.members[name] = Member(self._folder, name, config, self._keep, self._rule)
+        member.start()
         return member
 
     def kill(self, name: str) -> None:
@@ -109,7 +115,7 @@ class Fleet:
         self.kill(name)
         member = self.members[name]
         self._judge(member)
-        daemon = member.start(steps, rule=self._rule)
+        daemon = member.start(steps)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and daemon.process.poll() is None:
             self.tend(but=name)
@@ -144,7 +150,7 @@ class Fleet:
             if member.running or member.name == but:
                 continue
             self._judge(member)
-            member.start(rule=self._rule)
+            member.start()
 
     def wait(self, true: Callable[[], bool], what: str, seconds: float) -> None:
         """Tend the members until something is true.

@@ -83,7 +83,14 @@ class Runner:
     """Runs faults."""
 
     def __init__(
-        self, bundle: Bundle, folder: Path, seed: int, *, rate: float = 300.0, keep: Path | None = None
+        self,
+        bundle: Bundle,
+        folder: Path,
+        seed: int,
+        *,
+        rate: float = 300.0,
+        keep: Path | None = None,
+        rule: str | None = None,
     ) -> None:
         """Set up.
 
@@ -93,7 +100,9 @@ class Runner:
             seed: decides which faults come, and what happens in them.
             rate: records a second.
             keep: where the logs of an episode go that broke something.
+            rule: one that all daemons break.
         """
+        self._rule = rule
         self._bundle, self._folder, self._rate, self._keep = bundle, folder, rate, keep
         self._chance = random.Random(seed)  # noqa: S311 - which fault comes next
         self._cluster: Cluster | None = None
@@ -112,6 +121,19 @@ class Runner:
                 self._episode(FAULTS[name])
             while time.monotonic() - begun < seconds or self._killed() < kills:
                 self._episode(self._draw(faults))
+        finally:
+            self.close()
+            self.outcome.seconds = time.monotonic() - begun
+        return self.outcome
+
+    def seek_harm(self, faults: Sequence[str], most: int) -> Outcome:
+        """Run these faults in turn until something is broken, but not more than so many."""
+        begun = time.monotonic()
+        try:
+            for turn in range(most):
+                self._episode(FAULTS[faults[turn % len(faults)]])
+                if self.outcome.verdicts[-1].broken:
+                    break
         finally:
             self.close()
             self.outcome.seconds = time.monotonic() - begun
@@ -177,7 +199,7 @@ class Runner:
             folder.mkdir()
             copy = Path(shutil.copytree(self._bundle.path, folder / "bundle"))
             chance = random.Random(self._chance.random())  # noqa: S311 - what happens in a fault
-            self._world = World(self._cluster, self._proxies, read(copy), folder, chance)
+            self._world = World(self._cluster, self._proxies, read(copy), folder, chance, rule=self._rule)
             self._age = 0
         self._age += 1
         return self._world

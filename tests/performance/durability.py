@@ -17,6 +17,7 @@ from models.serving import Model
 from monitor.cli._kafka import STATE
 from monitor.config import load
 from monitor.engine import Engine
+from monitor.state.log import _SWEEP_STREAMS
 from tests.integration.daemon import Daemon, until
 from tests.kafka.topics import create_topic
 from tests.performance import cluster, job
@@ -25,6 +26,7 @@ from tests.performance.feed import Feed, fill
 INPUT_RATE = 10_000
 """Records a second that come in while a restore is measured."""
 
+_STEADY_SECONDS = 5.0
 _MB = 1_000_000
 _CLEANED_SECONDS = 20.0  # a log that has not shrunk for so long is taken to be compacted; the cleaner looks every 15 s
 
@@ -77,24 +79,35 @@ def state(bootstrap: str, bundle: Bundle, folder: Path, count: int, rounds: int)
 
 
 def restore(bootstrap: str, bundle: Bundle, folder: Path, streams: int, rows: int) -> dict[str, float]:
-    """Seconds from exec to READY of a member that takes on `streams` streams, each with `rows` rows behind it.
+    """Seconds from exec to READY of a member that takes on `streams` streams after a kill -9, under the usual input.
 
-    The state is written by the service with a model that costs nothing; the input goes on while it is restored.
+    First `rows` rows of each stream are taken in as fast as the service can, with a model that costs nothing; what a
+    restore right behind that takes is a figure of its own (`after_the_rush_…`): the sweep of images was left behind.
+    Then the input comes at `INPUT_RATE` for longer than a sweep takes, the member is killed, and another one starts.
     """
     config = setting(bootstrap, bundle)
     count = streams * rows
     fill(bootstrap, input_of(config), streams, count)
     cluster.consume(written(config, folder), count, bundle, model=False)
     with Feed(bootstrap, input_of(config), streams, INPUT_RATE, count):
-        begin = time.perf_counter()
         with Daemon(folder / f"restore-{streams}", config) as daemon:
-            daemon.wait_for("ready", 300)
-            seconds = time.perf_counter() - begin
-            done = [each for each in daemon.log if each["event"] == "restored"]
+            rushed = _restored(daemon, streams)
+            time.sleep(max(_STEADY_SECONDS, _SWEEP_STREAMS * 1.5 * streams / INPUT_RATE))
+            daemon.kill()
+        with Daemon(folder / f"restore-{streams}-again", config) as daemon:
+            found = _restored(daemon, streams)
+    return {"streams": float(streams), **found, **{f"after_the_rush_{name}": each for name, each in rushed.items()}}
+
+
+def _restored(daemon: Daemon, streams: int) -> dict[str, float]:
+    """Return what the restore of a daemon that was just started took."""
+    begin = time.perf_counter()
+    daemon.wait_for("ready", 300)
+    seconds = time.perf_counter() - begin
+    done = [each for each in daemon.log if each["event"] == "restored"]
     known = sum(each["streams"] for each in done)
     assert known == streams, f"{known} streams were restored, of {streams}"
     return {
-        "streams": float(streams),
         "exec_to_restored_seconds": seconds,
         "restore_seconds": sum(each["seconds"] for each in done),
         "log_entries": float(sum(each["entries"] for each in done)),
