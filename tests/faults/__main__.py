@@ -70,7 +70,7 @@ def _controls(names: Sequence[str], folder: Path, options: argparse.Namespace) -
         here = folder / name
         here.mkdir()
         wanted = options.faults.split(",") if options.faults else rule.faults
-        outcome = Runner(bundle, here, options.seed, rate=options.rate, rule=name).seek_harm(wanted, _TRIES)
+        outcome = Runner(bundle, here, options.seed, rate=options.rate, rule=name, **rule.how).seek_harm(wanted, _TRIES)
         harm = [each for verdict in outcome.verdicts for each in verdict.broken]
         found[name] = {"rule": rule.says, "episodes": len(outcome.verdicts), "harm": harm[:5]}
     if options.json:

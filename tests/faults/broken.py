@@ -23,21 +23,23 @@ class Rule:
         says: the rule.
         faults: those against which it is there.
         install: breaks it, in this process.
+        how: what the world must be like for it to matter (see `World`).
     """
 
     says: str
     faults: Sequence[str]
     install: Callable[[], None]
+    how: Mapping[str, Any]
 
 
 RULES: dict[str, Rule] = {}
 
 
-def rule(name: str, says: str, *faults: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def rule(name: str, says: str, *faults: str, **how: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Enter a function that breaks a rule."""
 
     def enter(install: Callable[[], None]) -> Callable[[], None]:
-        RULES[name] = Rule(says, faults, install)
+        RULES[name] = Rule(says, faults, install, how)
         return install
 
     return enter
@@ -61,12 +63,25 @@ def _offsets_first() -> None:
     Transactions.commit = commit  # type: ignore[method-assign]  # it is what is broken
 
 
-@rule("futures", "what became of every message is looked at before the commit", "F12")
+@rule(
+    "futures",
+    "what became of every message is looked at before the commit",
+    "F12",
+    answers=["NotEnoughReplicasError"],
+)
 def _failed_is_fine() -> None:
+    begin = Transactions.__init__
+
+    def init(self: Transactions, *arguments: Any, **more: Any) -> None:
+        begin(self, *arguments, **more)
+        # Given up long before the flush is: else that finds it out.
+        self._arguments |= {"delivery_timeout_ms": 1_500, "request_timeout_ms": 1_000}
+
     def failure(self: FutureRecordMetadata, error: Exception) -> None:
         del error
         self.success(SimpleNamespace(topic="", partition=0))
 
+    Transactions.__init__ = init  # type: ignore[method-assign]  # it is what is broken
     FutureRecordMetadata.failure = failure
 
 

@@ -125,7 +125,7 @@ ANSWERS = {
 @fault("F12", "brokers answer messages with errors", weight=2)
 def answers(world: World) -> list[str]:
     """One kind of error, for some time."""
-    error = world.chance.choice(list(ANSWERS))
+    error = world.chance.choice(world.answers or list(ANSWERS))
     world.told.append(error)
     name = world.pick()
     world.kill(name)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kafka.errors import KafkaError
 
@@ -90,7 +91,7 @@ class Runner:
         *,
         rate: float = 300.0,
         keep: Path | None = None,
-        rule: str | None = None,
+        **how: Any,
     ) -> None:
         """Set up.
 
@@ -100,9 +101,9 @@ class Runner:
             seed: decides which faults come, and what happens in them.
             rate: records a second.
             keep: where the logs of an episode go that broke something.
-            rule: one that all daemons break.
+            how: what each world is to be like.
         """
-        self._rule = rule
+        self._how = how
         self._bundle, self._folder, self._rate, self._keep = bundle, folder, rate, keep
         self._chance = random.Random(seed)  # noqa: S311 - which fault comes next
         self._cluster: Cluster | None = None
@@ -199,7 +200,7 @@ class Runner:
             folder.mkdir()
             copy = Path(shutil.copytree(self._bundle.path, folder / "bundle"))
             chance = random.Random(self._chance.random())  # noqa: S311 - what happens in a fault
-            self._world = World(self._cluster, self._proxies, read(copy), folder, chance, rule=self._rule)
+            self._world = World(self._cluster, self._proxies, read(copy), folder, chance, **self._how)
             self._age = 0
         self._age += 1
         return self._world

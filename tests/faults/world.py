@@ -90,7 +90,8 @@ class World:
             bundle: what they serve.
             folder: where they run.
             chance: the source of all that is random.
-            how: `rule` that all members break; `members` (number, the last one dynamic); `config` over the usual one.
+            how: `rule` that all members break; `members` (number, the last one dynamic); `config` over the usual one;
+                `answers`: the errors that F12 chooses from.
         """
         self.cluster, self.proxies, self.bundle, self.folder, self.chance = cluster, proxies, bundle, folder, chance
         name = uuid.uuid4().hex[:8]
@@ -121,6 +122,7 @@ class World:
         self.weathers: list[str] = []  # the same of the network
         self.missed: list[str] = []
         self.told: list[str] = []
+        self.answers: list[str] = list(how.get("answers", ()))
         for number in range(how.get("members", 3)):
             self.fleet.add(f"m{number}", self.member_config(f"m{number}", dynamic=number == 2))
 

@@ -78,6 +78,8 @@ def test_a_snapshot_goes_on_as_production_does(kafka: Broker, job: Callable[...,
         assert event["subject"] == "s0"
         assert row["window"] == {**row["window"], "rows": FIRING, "fill": 1.0, "waiting": 0}
         assert row["line"] > 0
+        taken = verb("state", "import", config, "--from", folder / "saved", "--force")
+        assert (taken.status, "has members" in taken.err) == (1, True), taken.err  # and goes on as if nothing were
         produce(kafka.bootstrap, work.input, keyed(FIRING, 7 * PERIOD))
         until(lambda: committed(work) == 7 * PERIOD * len(STREAMS), "the records are not processed")
         assert daemon.stop()[0] == 0
