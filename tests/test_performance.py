@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TOY = ["--json", "--records", "20000", "--rounds", "1", "--seconds", "4", "--streams", "4000"]
-TOY_STATE = ["--rows", "3", "--lag", "20000", "--written", "20000", "--patience", "1"]
+TOY_STATE = ["--rows", "3", "--lag", "20000", "--written", "20000", "--patience", "1", "--steady", "0.5"]
 
 
 def _run(*cases: str) -> dict[str, dict[str, float]]:
@@ -24,7 +24,7 @@ def _run(*cases: str) -> dict[str, dict[str, float]]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, dict[str, float]] = json.loads(done.stdout)
@@ -40,6 +40,7 @@ def test_stages_can_be_measured() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("kafka")
 def test_the_job_can_be_measured_on_kafka() -> None:
     """If it failed, the figures that users are told of could not be measured again."""

@@ -64,6 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=24, help="rows of a stream in the restore case")
     parser.add_argument("--lag", type=int, default=1_000_000, help="records of the lag case")
     parser.add_argument("--written", type=int, default=1_000_000, help="records of the changelog case")
+    parser.add_argument("--steady", type=float, help="seconds before the kill of the restore case (default: a sweep)")
     parser.add_argument("--patience", type=float, default=90, help="seconds to wait for compaction at most")
     arguments = parser.parse_args()
     unknown = set(arguments.cases) - set(CASES)
@@ -109,8 +110,8 @@ def _run(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, dic
 def _restores(at: str, bundle: Bundle, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     """Restore many streams, and few with many rows."""
     few = min(_FEW, arguments.streams // 2)
-    large = durability.restore(at, bundle, folder, arguments.streams, arguments.rows)
-    small = durability.restore(at, bundle, folder, few, 10 * arguments.rows)
+    large = durability.restore(at, bundle, folder, arguments.streams, arguments.rows, arguments.steady)
+    small = durability.restore(at, bundle, folder, few, 10 * arguments.rows, arguments.steady)
     return {**large, **{f"few_{name}": value for name, value in small.items()}}
 
 

@@ -78,12 +78,15 @@ def state(bootstrap: str, bundle: Bundle, folder: Path, count: int, rounds: int)
     }
 
 
-def restore(bootstrap: str, bundle: Bundle, folder: Path, streams: int, rows: int) -> dict[str, float]:
+def restore(
+    bootstrap: str, bundle: Bundle, folder: Path, streams: int, rows: int, steady: float | None = None
+) -> dict[str, float]:
     """Seconds from exec to READY of a member that takes on `streams` streams after a kill -9, under the usual input.
 
     First `rows` rows of each stream are taken in as fast as the service can, with a model that costs nothing; what a
     restore right behind that takes is a figure of its own (`after_the_rush_…`): the sweep of images was left behind.
-    Then the input comes at `INPUT_RATE` for longer than a sweep takes, the member is killed, and another one starts.
+    Then the input comes at `INPUT_RATE` for longer than a sweep takes (or `steady` seconds), the member is killed, and
+    another one starts.
     """
     config = setting(bootstrap, bundle)
     count = streams * rows
@@ -92,7 +95,8 @@ def restore(bootstrap: str, bundle: Bundle, folder: Path, streams: int, rows: in
     with Feed(bootstrap, input_of(config), streams, INPUT_RATE, count):
         with Daemon(folder / f"restore-{streams}", config) as daemon:
             rushed = _restored(daemon, streams)
-            time.sleep(max(_STEADY_SECONDS, _SWEEP_STREAMS * 1.5 * streams / INPUT_RATE))
+            longer = max(_STEADY_SECONDS, _SWEEP_STREAMS * 1.5 * streams / INPUT_RATE)
+            time.sleep(longer if steady is None else steady)
             daemon.kill()
         with Daemon(folder / f"restore-{streams}-again", config) as daemon:
             found = _restored(daemon, streams)
