@@ -47,6 +47,14 @@ def core(kind: type[Autoencoder], networks: Networks, shape: Shape, hyper: Hyper
     return keras.Model(scaled, kind.cell_errors(networks, scaled, hyper), name="core")
 
 
+def _erfc(context: Any, node: Any, _name: str, _arguments: Any) -> None:  # noqa: ANN401 - tf2onnx has no types
+    """Write erfc, which `gelu` is made of and the converter does not know, as 1 − erf."""
+    node.type = "Erf"
+    one = context.make_const(f"{node.name}_one", np.array(1, np.float32))
+    minus = context.insert_new_node_on_output("Neg", node.output[0], name=f"{node.name}_minus")
+    context.insert_new_node_on_output("Add", minus.output[0], f"{node.name}_plus", [minus.output[0], one.output[0]])
+
+
 def convert(model: Any, shape: Shape, scaling: Scaling) -> bytes:  # noqa: ANN401 - a Keras model; Keras has no types
     """Return the ONNX file of a bundle made from a `core` model."""
     import onnx
@@ -55,7 +63,9 @@ def convert(model: Any, shape: Shape, scaling: Scaling) -> bytes:  # noqa: ANN40
 
     signature = [tf.TensorSpec((None, shape.length, shape.features), tf.float32, name="scaled")]
     graph = tf.function(lambda scaled: model(scaled, training=False), input_signature=signature)
-    made, _ = tf2onnx.convert.from_function(graph, input_signature=signature, opset=OPSET)
+    made, _ = tf2onnx.convert.from_function(
+        graph, input_signature=signature, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
+    )
     _rename(made.graph, dict(zip([node.name for node in made.graph.output], _CORE, strict=True)))
     before, after, constants = _around(scaling)
     nodes = [*before, *made.graph.node, *after]

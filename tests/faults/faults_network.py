@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.faults import proxy
 from tests.faults.catalogue import fault
-from tests.faults.points import Step
+from tests.faults.points import GIVEN_UP, Step
 from tests.faults.world import World
 
 APIS = {"messages": proxy.PRODUCE, "partitions": proxy.ADD_PARTITIONS, "offsets": proxy.OFFSETS, "end": proxy.END}
@@ -119,17 +119,21 @@ ANSWERS = {
     "NotLeaderForPartitionError": 3,
     "RequestTimedOutError": 2,
     "UnknownError": 1,
+    GIVEN_UP: 5,
 }
 
 
-@fault("F12", "brokers answer messages with errors", weight=2)
+@fault("F12", "brokers answer messages with errors, or messages are given up", weight=2)
 def answers(world: World) -> list[str]:
     """One kind of error, for some time."""
     error = world.chance.choice(world.answers or list(ANSWERS))
     world.told.append(error)
     name = world.pick()
     world.kill(name)
-    step = Step("answer", world.chance.randrange(1, 10), "error", error, times=ANSWERS[error])
+    passes = world.chance.randrange(1, 10)
+    step = Step("answer", passes, "error", error, times=ANSWERS[error])
+    if error == GIVEN_UP:
+        step = Step("drain", passes, "expire", times=ANSWERS[error])
     world.fleet.members[name].start([step])
     world.fleet.rest(8)
     world.kill(name)

@@ -43,16 +43,17 @@ PLACES = (
 """Where a crash can come, in the order in which a daemon that starts passes them (the last two at a restart)."""
 
 PLAN, PASSED = "plan.json", "passed.txt"
+GIVEN_UP = "given up unsent"
 
 
 class Step(msgspec.Struct):
     """One thing that is to happen.
 
     Attributes:
-        place: where; `answer` is what a broker says to a batch of messages.
+        place: where; `answer` is what a broker says to a batch of messages, `drain` when batches are about to be sent.
         passes: at which pass of the place.
         what: `kill` (SIGKILL), `stop` (SIGSTOP), `sleep`, `error` (the client raises it, or the broker says it),
-            `clock` (the wall clock is set to something else).
+            `clock` (the wall clock is set to something else), `expire` (at `drain`: the client gives the batches up).
         argument: seconds of `sleep` or `clock`, or the error's class.
         times: how often, for `error` and `sleep`.
         late: up to so many seconds later, while the daemon goes on (`kill`).
@@ -198,7 +199,7 @@ def install(folder: Path) -> None:
 
 
 def _install_answers(plan: Plan) -> None:
-    """Let the brokers' answers to messages be errors."""
+    """Let the brokers' answers to messages be errors, and messages be given up before they are sent."""
     complete = Sender._complete_batch
 
     def answered(self: Sender, batch: Any, response: Any) -> None:
@@ -208,6 +209,14 @@ def _install_answers(plan: Plan) -> None:
         complete(self, batch, response)
 
     Sender._complete_batch = answered
+    send = Sender._send_producer_data
+
+    def sent(self: Sender, *arguments: Any, **more: Any) -> Any:
+        if self._accumulator.has_undrained() and plan.passing("drain") is not None:
+            self._accumulator.abort_undrained_batches(kafka_errors.KafkaTimeoutError(GIVEN_UP))
+        return send(self, *arguments, **more)
+
+    Sender._send_producer_data = sent
 
 
 def plan_of(*steps: Step) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import onnx
@@ -11,9 +11,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from models import export
-from models.base import Shape, find
+from models.base import Activation, Shape, find
 from models.cells import TrainingError
 from models.serving import Graph
+from models.settings import TrainSettings
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
@@ -91,3 +92,14 @@ def test_one_network_gives_one_file(bundle: Bundle, scale: float) -> None:
         for _ in range(2)
     ]
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_every_activation_can_be_exported(bundle: Bundle, cells: Cells, activation: Activation) -> None:
+    """If it failed, a training would end in a traceback after its last epoch."""
+    shape, scaling = Shape(12, 2), bundle.manifest.scaling
+    hyper = TrainSettings(kind="dense", activation=activation).resolve(shape)
+    core = export.core(find("dense"), find("dense").build(shape, hyper), shape, hyper)
+    windows = cells.gather(np.arange(64), 12)
+    graph = Graph(export.convert(core, shape, scaling), 12, 2, windows)
+    assert export.difference(core, graph, windows, scaling) <= export.TOLERANCE
