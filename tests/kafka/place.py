@@ -66,6 +66,17 @@ class Java:
             return self
         return replace(self, options=(f"-XX:SharedArchiveFile={self.archive}", "-Xshare:auto"))
 
+    def as_delivered(self) -> Java:
+        """Return the same with the options that Kafka's own scripts give a broker: what is measured should be as in use."""
+        return replace(self, options=(*self.options, *DELIVERED))
+
+
+DELIVERED = (
+    *("-Xms1g", "-Xmx1g", "-XX:-UseSerialGC", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=4"),
+    *("-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent"),
+)
+"""The last four, and the heap, are those of `kafka-run-class.sh` and `kafka-server-start.sh`; the rest takes back what
+tests save."""
 
 Place = External | Docker | Java
 

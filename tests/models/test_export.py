@@ -94,6 +94,7 @@ def test_one_network_gives_one_file(bundle: Bundle, scale: float) -> None:
     assert made[0] == made[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", get_args(Activation))
 def test_every_activation_can_be_exported(bundle: Bundle, cells: Cells, activation: Activation) -> None:
     """If it failed, a training would end in a traceback after its last epoch."""

@@ -23,6 +23,7 @@ import onnxruntime
 
 from models.bundle import Bundle
 from monitor import logs
+from tests.kafka import place
 from tests.kafka.broker import Broker
 from tests.performance import cluster, durability, job, membership, stages
 
@@ -89,7 +90,8 @@ def _run(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, dic
     if not set(ON_KAFKA) & set(wanted):
         return
     bundle = job.bundle(folder)
-    with Broker() as broker:
+    where = place.find()
+    with Broker(where=where.as_delivered() if isinstance(where, place.Java) else where) as broker:
         at = broker.bootstrap
         on_kafka: dict[str, Callable[[], dict[str, Any]]] = {
             "throughput": lambda: cluster.throughput(at, bundle, folder, arguments.records, arguments.rounds),
