@@ -28,6 +28,8 @@ from tests.kafka import place
 
 _TRIES = 8  # episodes in which a broken rule must have done harm
 
+_PATIENCE = 150.0  # seconds; harm that keeps work from being done is harm enough
+
 
 def main() -> int:
     """Run."""
@@ -70,7 +72,9 @@ def _controls(names: Sequence[str], folder: Path, options: argparse.Namespace) -
         here = folder / name
         here.mkdir()
         wanted = options.faults.split(",") if options.faults else rule.faults
-        outcome = Runner(bundle, here, options.seed, rate=options.rate, rule=name, **rule.how).seek_harm(wanted, _TRIES)
+        outcome = Runner(
+            bundle, here, options.seed, rate=options.rate, rule=name, patience=_PATIENCE, **rule.how
+        ).seek_harm(wanted, _TRIES)
         harm = [each for verdict in outcome.verdicts for each in verdict.broken]
         found[name] = {"rule": rule.says, "episodes": len(outcome.verdicts), "harm": harm[:5]}
     if options.json:

@@ -163,7 +163,7 @@ class Runner:
         whole = True
         try:
             world = self._ready()
-            world.fleet.ready()
+            world.fleet.ready(world.patience)
             world.feed.start(self._rate)
             world.fleet.rest(0.5)
             verdict.broken += fault.run(world)

@@ -91,7 +91,7 @@ class World:
             folder: where they run.
             chance: the source of all that is random.
             how: `rule` that all members break; `members` (number, the last one dynamic); `config` over the usual one;
-                `answers`: the errors that F12 chooses from.
+                `answers`: the errors that F12 chooses from; `patience`: seconds that all work may take to be done.
         """
         self.cluster, self.proxies, self.bundle, self.folder, self.chance = cluster, proxies, bundle, folder, chance
         name = uuid.uuid4().hex[:8]
@@ -122,6 +122,7 @@ class World:
         self.weathers: list[str] = []  # the same of the network
         self.missed: list[str] = []
         self.told: list[str] = []
+        self.patience: float = how.get("patience", PATIENCE)
         self.answers: list[str] = list(how.get("answers", ()))
         for number in range(how.get("members", 3)):
             self.fleet.add(f"m{number}", self.member_config(f"m{number}", dynamic=number == 2))
@@ -193,10 +194,11 @@ class World:
         )
         return wanted
 
-    def check(self, verdict: Verdict, patience: float = PATIENCE) -> Verdict:
+    def check(self, verdict: Verdict) -> Verdict:
         """Drain, and hold what came out against what had to. Adds to the verdict what does not hold."""
         begun = time.monotonic()
         self.feed.stop()
+        patience = self.patience
         expected = self.oracle.advance(patience)
         try:
             self.drain(patience)

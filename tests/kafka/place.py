@@ -67,7 +67,7 @@ class Java:
         return replace(self, options=(f"-XX:SharedArchiveFile={self.archive}", "-Xshare:auto"))
 
     def as_delivered(self) -> Java:
-        """Return the same with the options that Kafka's own scripts give a broker: what is measured should be as in use."""
+        """Return the same with the options that Kafka's own scripts give a broker, for what is measured."""
         return replace(self, options=(*self.options, *DELIVERED))
 
 
