@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+import structlog
 
 from models.bundle import Bundle
 from models.cells import Cells
@@ -32,6 +33,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say once, and loudly, that the Kafka tests did not run."""
     if _missing:
         terminalreporter.write_line(f"KAFKA TESTS WERE NOT RUN: {_missing[0]}", red=True, bold=True)
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> Iterator[None]:
+    """Give loggers their defaults back after a test that has configured them: others look at what is logged."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

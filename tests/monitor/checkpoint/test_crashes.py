@@ -136,6 +136,7 @@ def test_a_run_with_state_is_the_same(job: Job, oracle: Sequence[bytes]) -> None
     assert job.outputs() == oracle
 
 
+@pytest.mark.slow
 def test_every_step_may_be_the_last(job: Job, oracle: Sequence[bytes]) -> None:
     """If it failed, there would be an instant at which `kill -9` loses or doubles an alert."""
     whole = Disk(None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from models.bundle import Bundle
 from tests.monitor.cli.conftest import Run
 
 
+@pytest.mark.slow
 def test_a_page_is_written(run: Run, bundle: Bundle, recording: Path, tmp_path: Path) -> None:
     """If it failed, nobody could look at what a bundle has learned."""
     out = tmp_path / "deep" / "page"

@@ -98,6 +98,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PACK)
 def test_a_bomb_is_refused_before_it_goes_off(kind: str, tmp_path: Path) -> None:
     """If it failed, kilobytes from one producer would end every member of the group, one after the other."""

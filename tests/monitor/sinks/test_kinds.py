@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from monitor.sinks import kinds
 
 
@@ -18,6 +20,7 @@ def test_each_kind_is_the_name_of_its_file() -> None:
         assert settings.model_fields["type"].default == kind
 
 
+@pytest.mark.slow
 def test_importing_the_kinds_imports_no_heavy_library() -> None:
     """`tidegauge run` must be ready in two seconds, whatever sinks there are."""
     code = "import sys, monitor.sinks as s; s.kinds(); assert not {'pyarrow', 'river'} & sys.modules.keys()"

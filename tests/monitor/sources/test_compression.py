@@ -110,6 +110,7 @@ def test_a_bomb_does_not_fill_the_memory(tmp_path: Path, suffix: str) -> None:
     assert int(peak) < 200_000  # kB, some 60,000 of them Python and its libraries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", PACK)
 @pytest.mark.parametrize("line", [b"\n", b"{}\n"])
 def test_a_bomb_of_short_lines_does_not_fill_the_memory(tmp_path: Path, suffix: str, line: bytes) -> None:
