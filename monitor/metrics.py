@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -31,6 +31,7 @@ from prometheus_client.utils import floatToGoString
 
 from monitor import __version__
 from monitor.record import CLASSES, DEAD_LETTER_REASONS
+from monitor.score import UNSCORED
 
 STAGES = ("poll", "process", "commit", "restore")
 """The steps of the loop, in order."""
@@ -49,6 +50,7 @@ _RESTORES = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0,
 _DELAYS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 3_600.0, 86_400.0)
 _BATCHES = (1.0, 4.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 4_096.0, 16_384.0)
 _RATIOS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+_COVERAGE_HALF_LIFE = 10_000.0  # windows: as many ago, a window counts half in the coverage
 _MIME = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -119,6 +121,8 @@ class Metrics:
         GCCollector(registry=self.registry)
         Info("tidegauge_build", "The version that runs here.", registry=self.registry).info({"version": __version__})
         self._model: Info | None = None
+        self._lately_scored = 0.0
+        self._lately_due = 0.0
         self._records(topics)
         self._windows()
         self._alerts()
@@ -148,6 +152,18 @@ class Metrics:
     def failed(self, stage: str, error: BaseException) -> None:
         """Count an error of a stage of the loop."""
         self.errors.labels(stage, error_type(error)).inc()
+
+    def count_windows(self, scored: int, unscored: Mapping[str, int]) -> None:
+        """Count the windows of a batch, and bring the coverage up to date; NaN before the first window."""
+        self.windows_scored.inc(scored)
+        for reason, number in unscored.items():
+            self.windows_unscored.labels(reason).inc(number)
+        due = scored + sum(unscored.values())
+        if due:
+            keep = 0.5 ** (due / _COVERAGE_HALF_LIFE)
+            self._lately_scored = self._lately_scored * keep + scored
+            self._lately_due = self._lately_due * keep + due
+            self.coverage_ratio.set(self._lately_scored / self._lately_due)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -228,8 +244,18 @@ class Metrics:
     def _windows(self) -> None:
         self.windows_scored = self._counter("tidegauge_windows_scored_total", "Windows that the model scored.")
         self.windows_unscored = self._counter(
-            "tidegauge_windows_unscored_total", "Windows with too many missing values to be scored."
+            "tidegauge_windows_unscored_total",
+            "Windows that could not be scored, and so are not normal either: missing = more missing and filled values"
+            " than window.max_missing; not_finite = the model made no finite score of them.",
+            ["reason"],
         )
+        self.coverage_ratio = self._gauge(
+            "tidegauge_coverage_ratio",
+            "Scored ÷ expected windows (all that became due), lately: a window counts half after 10,000 others.",
+        )
+        self.coverage_ratio.set(float("nan"))
+        for reason in UNSCORED:
+            self.windows_unscored.labels(reason)
         self.batch_windows = Histogram(
             "tidegauge_batch_windows", "Windows scored together.", buckets=_BATCHES, registry=self.registry
         )

@@ -19,13 +19,16 @@ from monitor.detector import Detector
 from monitor.liveness import Liveness
 from monitor.partition_time import PartitionTime
 from monitor.record import NEVER, Records, RecordSettings
-from monitor.score import Model, Scored, score
+from monitor.score import UNSCORED, Model, Scored, score
 from monitor.table import AnyColumn, StreamTable
 from monitor.threshold import Prior, Threshold, ThresholdSettings, build, lines
 from monitor.window import Windowed, Windower, Windows, WindowSettings
 
 STATUS = ("unscored", "normal", "anomalous")
 """What a window can be; `ScoreRows.status` is an index into it."""
+
+REASONS = ("", *UNSCORED)
+"""Why a window is unscored, empty where it is scored; `ScoreRows.reason` is an index into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class ScoreRows:
         threshold: `(n,)` float64, the line, NaN where unscored.
         status: `(n,)` int8, index into `STATUS`.
         reconstruction: `(n, F)` float32, what the model expected at the window's last row.
+        reason: `(n,)` int8, index into `REASONS`.
     """
 
     stream: list[str]
@@ -51,6 +55,7 @@ class ScoreRows:
     threshold: NDArray[np.float64]
     status: NDArray[np.int8]
     reconstruction: NDArray[np.float32]
+    reason: NDArray[np.int8]
 
 
 @dataclass(slots=True)
@@ -64,6 +69,7 @@ class Output:
         refused: offsets of records of streams beyond `record.max_streams`.
         windows: how many windows became due.
         scored: how many of them were scored.
+        unscored: how many of them were not, by reason.
         anomaly_scores: score ÷ line of the scored windows, an array for each slice and partition.
         clock_resets: how many times a stream's clock was set back.
         scores: a row a window, where they were asked for.
@@ -75,6 +81,7 @@ class Output:
     refused: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     windows: int = 0
     scored: int = 0
+    unscored: Counter[str] = field(default_factory=Counter)
     anomaly_scores: list[NDArray[np.float64]] = field(default_factory=list)
     clock_resets: int = 0
     scores: dict[tuple[str, int], list[ScoreRows]] = field(default_factory=dict)
@@ -226,8 +233,9 @@ class Pipeline:
         output.windows += len(windows)
         output.anomaly_scores.append(scored.score[scored.scored] / line[scored.scored])
         output.scored += int(np.count_nonzero(scored.scored))
+        reason = self._reasons(windows, scored, output)
         if self._keep_scores and len(windows):
-            rows = _score_rows(table, windows, scored, line, over)
+            rows = _score_rows(table, windows, scored, line, over, reason)
             output.scores.setdefault(partition.key, []).append(rows)
         gone = partition.liveness.drop(table, partition.time)
         if len(gone):
@@ -235,6 +243,15 @@ class Pipeline:
             table.drop(gone)
             partition.changes.came_or_gone(gone)
             partition.time.recount(table)
+
+    def _reasons(self, windows: Windows, scored: Scored, output: Output) -> NDArray[np.int8]:
+        """Return why windows were not scored, indices into `REASONS`, and count it: never silently normal."""
+        reason = np.zeros(len(windows), np.int8)
+        if not scored.scored.all():
+            lost = np.flatnonzero(~scored.scored)
+            reason[lost] = np.where(windows.missing[lost] > self._window.max_missing, 1, 2)
+            output.unscored.update(REASONS[code] for code in reason[lost].tolist())
+        return reason
 
     def _lines(self, table: StreamTable, windows: Windows, scored: Scored) -> NDArray[np.float64]:
         """Return the line of each window, NaN where unscored."""
@@ -318,7 +335,12 @@ def _count_late(partition: Partition, late: list[int], output: Output) -> None:
 
 
 def _score_rows(
-    table: StreamTable, windows: Windows, scored: Scored, line: NDArray[np.float64], over: NDArray[np.bool_]
+    table: StreamTable,
+    windows: Windows,
+    scored: Scored,
+    line: NDArray[np.float64],
+    over: NDArray[np.bool_],
+    reason: NDArray[np.int8],
 ) -> ScoreRows:
     """Return a row a window."""
     return ScoreRows(
@@ -330,4 +352,5 @@ def _score_rows(
         line,
         np.where(scored.scored, 1 + over, 0).astype(np.int8),
         scored.reconstruction[:, -1],
+        reason,
     )

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from monitor.window.windows import Windows
 
+UNSCORED = ("missing", "not_finite")
+"""Why a window was not scored: too many of its values are missing or filled; the model's score is no finite number."""
+
 
 class ModelScores(Protocol):
     """What a model returns for `n` windows of `L` rows and `F` features."""

@@ -281,8 +281,7 @@ class Service:
         for reason, number in work.reasons.items():
             metrics.dead_letters.labels(reason).inc(number)
         metrics.unknown_features.inc(work.unknown)
-        metrics.windows_scored.inc(work.output.scored)
-        metrics.windows_unscored.inc(work.output.windows - work.output.scored)
+        metrics.count_windows(work.output.scored, work.output.unscored)
         metrics.clock_resets.inc(work.output.clock_resets)
         if work.output.scored:
             metrics.batch_windows.observe(work.output.scored)

@@ -1,9 +1,10 @@
 """Scores as CSV or Parquet: one row a window.
 
-The columns are `stream, time, offset, score, threshold, anomaly_score, status`. Numbers are float32, as in events, in
-CSV its shortest decimal; a window that is not scored has none. Times are timestamps in ms, UTC, in Parquet, and texts
-of ISO 8601 in CSV. Rows are in the order of their partition, then of the record that made the window due, then of the
-stream: however the recording was cut into batches, the file is the same.
+The columns are `stream, time, offset, score, threshold, anomaly_score, status, reason`. Numbers are float32, as in
+events, in CSV its shortest decimal; a window that is not scored has none, and a `reason`: `missing` (more missing and
+filled values than `window.max_missing`) or `not_finite` (the model made no finite score of it). Times are timestamps in
+ms, UTC, in Parquet, and texts of ISO 8601 in CSV. Rows are in the order of their partition, then of the record that
+made the window due, then of the stream: however the recording was cut into batches, the file is the same.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.pipeline import STATUS, ScoreRows
+from monitor.pipeline import REASONS, STATUS, ScoreRows
 from monitor.replay.parts import Parts, writing
 from monitor.sinks.base import SinkError
 from monitor.sources.base import Key
 from monitor.times import to_iso
 
-COLUMNS = ("stream", "time", "offset", "score", "threshold", "anomaly_score", "status")
+COLUMNS = ("stream", "time", "offset", "score", "threshold", "anomaly_score", "status", "reason")
 ScoreFormat = Literal["csv", "parquet"]
 SUFFIXES: Mapping[str, ScoreFormat] = {".csv": "csv", ".parquet": "parquet"}
 _GROUP = 65_536
@@ -40,6 +41,7 @@ class _Columns:
     offset: NDArray[np.int64]
     numbers: NDArray[np.float32]  # (n, 3): score, threshold, anomaly_score
     status: list[str]
+    reason: list[str]  # empty where a window is scored
 
 
 class ScoreFile(ABC):
@@ -101,9 +103,9 @@ class ScoreFile(ABC):
 def _sorted(rows: Sequence[ScoreRows]) -> _Columns:
     """Return the rows of a batch in the order of what made them due; those of a stream stay in their order."""
     stream = [name for part in rows for name in part.stream]
-    score, threshold, due, time, offset, status = (
+    score, threshold, due, time, offset, status, reason = (
         np.concatenate([getattr(part, name) for part in rows])
-        for name in ("score", "threshold", "due", "time", "offset", "status")
+        for name in ("score", "threshold", "due", "time", "offset", "status", "reason")
     )
     order = np.lexsort((np.array(stream), due))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -115,6 +117,7 @@ def _sorted(rows: Sequence[ScoreRows]) -> _Columns:
         offset[order],
         numbers,
         [STATUS[code] for code in status[order].tolist()],
+        [REASONS[code] for code in reason[order].tolist()],
     )
 
 
@@ -124,9 +127,15 @@ class _Csv(ScoreFile):
     def _write(self, key: Key, columns: _Columns) -> None:
         numbers = [["" if number != number else str(number) for number in row] for row in columns.numbers]  # noqa: PLR0124 - NaN
         lines = [
-            ",".join((_quoted(stream), to_iso(time), str(offset), *row, status))
-            for stream, time, offset, row, status in zip(
-                columns.stream, columns.time.tolist(), columns.offset.tolist(), numbers, columns.status, strict=True
+            ",".join((_quoted(stream), to_iso(time), str(offset), *row, status, reason))
+            for stream, time, offset, row, status, reason in zip(
+                columns.stream,
+                columns.time.tolist(),
+                columns.offset.tolist(),
+                numbers,
+                columns.status,
+                columns.reason,
+                strict=True,
             )
         ]
         self._parts.append(key, ("\n".join(lines) + "\n").encode())
@@ -161,6 +170,7 @@ class _Parquet(ScoreFile):
                 ("offset", arrow.int64()),
                 *((name, arrow.float32()) for name in ("score", "threshold", "anomaly_score")),
                 ("status", arrow.string()),
+                ("reason", arrow.string()),
             ]
         )
         self._waiting: dict[Key, list[Any]] = {}  # tables that make no whole row group yet
@@ -176,6 +186,7 @@ class _Parquet(ScoreFile):
                 arrow.array(columns.offset),
                 *numbers,
                 arrow.array(columns.status, arrow.string()),
+                arrow.array([reason or None for reason in columns.reason], arrow.string()),
             ],
             schema=self._schema,
         )

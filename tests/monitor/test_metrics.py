@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -51,6 +52,7 @@ def test_every_label_is_there_before_anything_happens() -> None:
         ("tidegauge_records_total", "class", CLASSES),
         ("tidegauge_dead_letters_total", "reason", DEAD_LETTER_REASONS),
         ("tidegauge_records_consumed_total", "topic", ("sensors", "more")),
+        ("tidegauge_windows_unscored_total", "reason", ("missing", "not_finite")),
         ("tidegauge_alerts_published_total", "status", ("firing", "resolved")),
         ("tidegauge_alert_publish_failures_total", "error_type", ERROR_TYPES),
         ("tidegauge_transactions_total", "outcome", ("committed", "aborted", "unknown")),
@@ -71,10 +73,10 @@ def test_what_operators_are_told_of_is_there() -> None:
     names = {name for name, _ in samples(metrics)}
     promised = """build_info model_info records_total records_consumed_total dead_letters_total pending_records
         consumer_lag_records last_record_processed_timestamp_seconds event_delay_seconds_bucket windows_scored_total
-        windows_unscored_total batch_windows_bucket scoring_duration_seconds_sum processing_duration_seconds_count
-        anomaly_score_bucket streams_active alerts_firing alerts_published_total alert_publish_failures_total
-        errors_total clock_resets_total streams_in_two_partitions unknown_features_total transactions_total
-        commit_duration_seconds_count"""
+        windows_unscored_total coverage_ratio batch_windows_bucket scoring_duration_seconds_sum
+        processing_duration_seconds_count anomaly_score_bucket streams_active alerts_firing alerts_published_total
+        alert_publish_failures_total errors_total clock_resets_total streams_in_two_partitions unknown_features_total
+        transactions_total commit_duration_seconds_count"""
     assert {f"tidegauge_{name}" for name in promised.split()} <= names
     assert {"process_resident_memory_bytes", "python_info", "python_gc_collections_total"} <= names
     assert not any(name.endswith("_created") for name in names)
@@ -101,6 +103,23 @@ def test_two_in_one_process_do_not_meet() -> None:
     one.windows_scored.inc(3)
     assert value(one, "tidegauge_windows_scored_total") == 3.0
     assert value(other, "tidegauge_windows_scored_total") == 0.0
+
+
+def test_coverage_is_scored_by_expected_windows() -> None:
+    """An operator must see that half of the windows are judged by nobody, and soon see it when they are again."""
+    metrics = Metrics()
+    assert math.isnan(value(metrics, "tidegauge_coverage_ratio"))
+    metrics.count_windows(0, {})
+    assert math.isnan(value(metrics, "tidegauge_coverage_ratio"))
+    metrics.count_windows(6, {"missing": 3, "not_finite": 1})
+    assert value(metrics, "tidegauge_coverage_ratio") == pytest.approx(0.6)
+    found = samples(metrics)
+    assert found["tidegauge_windows_scored_total", frozenset()] == 6.0
+    for reason, number in (("missing", 3.0), ("not_finite", 1.0)):
+        assert found["tidegauge_windows_unscored_total", frozenset({("reason", reason)})] == number
+    for _ in range(100):
+        metrics.count_windows(1_000, {})
+    assert value(metrics, "tidegauge_coverage_ratio") > 0.9999
 
 
 def test_model_is_described() -> None:

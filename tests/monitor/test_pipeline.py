@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 from monitor.alert import Alert, AlertSettings
 from monitor.duration import Duration
-from monitor.pipeline import STATUS, Output, Pipeline
+from monitor.pipeline import REASONS, STATUS, Output, Pipeline
 from monitor.record import RecordSettings
 from monitor.table import Column
 from monitor.threshold import Static, ThresholdSettings, Tracked
@@ -79,12 +79,30 @@ def test_scores_are_kept_where_they_are_asked_for() -> None:
     output = Feed(make).send(("s", 1, 1.0), ("s", 2, float("nan")), ("s", 3, 9.0))
     (rows,) = output.scores["t", 0]
     assert [STATUS[i] for i in rows.status] == ["normal", "unscored", "anomalous"]
+    assert [REASONS[i] for i in rows.reason] == ["", "missing", ""]
     assert_array_equal(rows.score, [1, np.nan, 81])
     assert_array_equal(rows.threshold, [4, np.nan, 4])
     assert (rows.stream, rows.time.tolist(), rows.offset.tolist()) == (["s"] * 3, [1, 2, 3], [0, 1, 2])
     assert (output.windows, output.scored) == (3, 2)
     make._keep_scores = False
     assert Feed(make).send(("s", 1, 1.0)).scores == {}
+
+
+def test_a_window_without_a_score_says_why() -> None:
+    """If it failed, a window that nobody could judge would pass for a normal one, or for one that lacks values."""
+    make = pipeline(window={"max_missing": 0.5})
+    feed = Feed(make)
+    with np.errstate(over="ignore"):
+        output = feed.send(("s", 1, 1.0), ("s", 2, float("nan")), ("s", 3, 3e38))
+    (rows,) = output.scores["t", 0]
+    assert [(STATUS[i], REASONS[j]) for i, j in zip(rows.status, rows.reason, strict=True)] == [
+        ("normal", ""),
+        ("unscored", "missing"),
+        ("unscored", "not_finite"),
+    ]
+    assert output.unscored == {"missing": 1, "not_finite": 1}
+    assert output.windows == output.scored + output.unscored.total()
+    assert feed.send(("s", 4, 1.0)).unscored == {}
 
 
 def test_alerts_leave_in_order() -> None:

@@ -161,7 +161,8 @@ def score_rows(due: int, count: int, names: Sequence[str] = ("a", "b")) -> Score
     score = np.where(at % 5 == 0, np.nan, at / 7)
     status = np.where(at % 5 == 0, 0, 1 + (at % 2)).astype(np.int8)
     threshold = np.where(at % 5 == 0, np.nan, 0.5)
-    columns = (at * 60_000, at, at, score, threshold, status, np.zeros((count, 1), np.float32))
+    reason = np.where(at % 5 == 0, 1 + (at % 2), 0).astype(np.int8)
+    columns = (at * 60_000, at, at, score, threshold, status, np.zeros((count, 1), np.float32), reason)
     return ScoreRows(sorted(stream), *columns)
 
 
@@ -189,16 +190,17 @@ def test_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
         with ScoreFile.open(path) as scores:
             scores.add({("t", 0): [score_rows(3, 5, ['pump "1", left', "b"]), score_rows(8, 1)]})
     assert paths[0].read_text().splitlines()[:4] == [
-        "stream,time,offset,score,threshold,anomaly_score,status",
-        "b,1970-01-01T00:03:00.000Z,3,0.42857143,0.5,0.85714287,anomalous",
-        '"pump ""1"", left",1970-01-01T00:04:00.000Z,4,0.5714286,0.5,1.1428572,normal',
-        "b,1970-01-01T00:05:00.000Z,5,,,,unscored",
+        "stream,time,offset,score,threshold,anomaly_score,status,reason",
+        "b,1970-01-01T00:03:00.000Z,3,0.42857143,0.5,0.85714287,anomalous,",
+        '"pump ""1"", left",1970-01-01T00:04:00.000Z,4,0.5714286,0.5,1.1428572,normal,',
+        "b,1970-01-01T00:05:00.000Z,5,,,,unscored,not_finite",
     ]
     table = pq.read_table(paths[1])
     assert [str(kind) for kind in table.schema.types] == [
-        "string", "timestamp[ms, tz=UTC]", "int64", "float", "float", "float", "string",
+        "string", "timestamp[ms, tz=UTC]", "int64", "float", "float", "float", "string", "string",
     ]  # fmt: skip
     assert table.column("score").to_pylist()[2] is None
+    assert table.column("reason").to_pylist()[:3] == [None, None, "not_finite"]
     assert [str(np.float32(v)) for v in table.column("anomaly_score").to_pylist()[:2]] == ["0.85714287", "1.1428572"]
 
 
@@ -207,7 +209,7 @@ def test_a_recording_without_windows_gives_an_empty_table(tmp_path: Path) -> Non
     for name in ("scores.csv", "scores.parquet"):
         with ScoreFile.open(tmp_path / name):
             pass
-    assert (tmp_path / "scores.csv").read_text() == "stream,time,offset,score,threshold,anomaly_score,status\n"
+    assert (tmp_path / "scores.csv").read_text() == "stream,time,offset,score,threshold,anomaly_score,status,reason\n"
     assert pq.read_table(tmp_path / "scores.parquet").num_rows == 0
 
 
