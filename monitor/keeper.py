@@ -29,7 +29,14 @@ PATIENCE_SECONDS = 600.0
 """How long a restore is tried again that fails for want of an answer."""
 
 _PAUSE_SECONDS = 1.0
+_BEHIND_SECONDS = (
+    10.0  # a partition whose leader has just changed may say for a while that it ends earlier than it does
+)
 _PROGRESS_SECONDS = 5.0
+
+
+class BehindError(StateError):
+    """The log says less than it must; what is missing may be seen in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +179,9 @@ class Keeper:
             found = next(steps)
         except StateError as error:
             message = f"{name(key)}: {error}"
-            raise SourceError(message, EXIT_OPERATOR) from None
+            since = self._failing or time.monotonic()
+            young = isinstance(error, BehindError) and time.monotonic() - since < _BEHIND_SECONDS
+            raise SourceError(message, EXIT_RETRY if young else EXIT_OPERATOR) from None
         if found is not None:
             self._current = None
         return found
@@ -216,7 +225,7 @@ class Keeper:
                 f"the state stands at {meta.next_offset}, but the group's offset is {place.offset}:"
                 f" `{_skip(key, meta.next_offset)}` sets the group's offset to where the state stands"
             )
-            raise StateError(message)
+            raise BehindError(message) if meta.next_offset < place.offset else StateError(message)
         check_bundle(meta, self._writer.model, self._settings.on_new_bundle)
         progress = Progress(key)
         partition = engine.pipeline.partition(*key)
@@ -245,7 +254,7 @@ class Keeper:
                 " `tidegauge state import CONFIG --from DIR --force`, or delete the group's offset of this partition to"
                 " begin anew at source.start"
             )
-            raise StateError(message)
+            raise BehindError(message)
         partition = self._engine.pipeline.partition(*key)
         self._keep(partition, place, end, begun(self._stages, place.offset))
         return Begun(key, place.offset, commit=True)

@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.range import RangePartitionAssignor
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, OffsetNotAvailableError
 
 from monitor.kafka.connection import ConnectionSettings, connect
 from monitor.kafka.errors import EXIT_OPERATOR, UNREADABLE, Fenced, KafkaProblem, fenced, problem, unreadable
@@ -31,6 +31,9 @@ _LOOKUP_MS = 2_000  # a step of the main loop must stay short; what is not found
 PATIENCE_SECONDS = 600.0
 """How long offsets that cannot be read are waited for before the rest is left to a restart."""
 
+_BEHIND_SECONDS = (
+    10.0  # a partition whose leader has just changed may say for a while that it ends earlier than it does
+)
 _METADATA_MS = 60_000  # new partitions of a topic are found so soon
 Key = tuple[str, int]
 
@@ -93,6 +96,7 @@ class Member:
         self._held: set[Key] = set()  # partitions whose records wait until their state is there
         self._unsettled = True
         self._unknown: float | None = None  # since when the offsets cannot be read
+        self._behind: float | None = None  # since when a partition is said to end before its committed offset
         self._consumer = connect(
             KafkaConsumer,
             connection,
@@ -306,7 +310,7 @@ class Member:
                 self._wait_on(error)
                 return
             raise problem(error, f"cannot read the offsets of group {self._settings.group_id!r}") from None
-        self._unsettled, self._unknown = False, None
+        self._unsettled, self._unknown, self._behind = False, None, None
         self._consumer.resume(*(partition for key, partition in assigned.items() if key not in self._held))
         log.info("partitions_assigned", partitions=[f"{topic}-{number}" for topic, number in sorted(assigned)])
 
@@ -321,7 +325,7 @@ class Member:
                 " `kafka-transactions.sh find-hanging` finds it and `abort` ends it"
             )
             raise KafkaProblem(message)
-        log.warning("offsets_unknown", group=self._settings.group_id, error=type(error).__name__)
+        log.warning("offsets_unknown", group=self._settings.group_id, error=str(error) or type(error).__name__)
 
     def _position(self, key: Key, partition: Any, first: int, end: int) -> None:  # noqa: ANN401 - the client has no types
         """Go on where this member was, if nobody has committed since; else at the committed offset, or the start."""
@@ -351,6 +355,12 @@ class Member:
         """Raise if the records at an offset are gone."""
         if first <= offset <= end:
             return
+        if end < offset:
+            now = time.monotonic()
+            self._behind = self._behind or now
+            if now - self._behind < _BEHIND_SECONDS:
+                message = f"{key[0]}-{key[1]} is said to end at {end}, before {offset}"
+                raise OffsetNotAvailableError(message)
         go_on = f"tidegauge skip CONFIG --topic {key[0]} --partition {key[1]} --offset"
         what = (
             f"the topic begins at {first}: records are gone. `{go_on} {first - 1}` goes on with what there is"

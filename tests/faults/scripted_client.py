@@ -320,7 +320,8 @@ class ScriptedConsumer:
 
     def end_offsets(self, partitions: list[TopicPartition], timeout_ms: float | None = None) -> dict[Any, int]:
         del timeout_ms
-        self._script.call("offsets_of")
+        if self._script.call("ends") == "behind":  # a new leader does not know yet what its followers have
+            return dict.fromkeys(partitions, 0)
         return {each: self._broker.end(_place(each), stable=self._committed) for each in partitions}
 
     def committed(

@@ -37,6 +37,7 @@ TROUBLES = (
     ("poll", "evicted"),
     ("poll", "failed"),
     ("poll", "stale"),
+    ("ends", "behind"),
 )
 """Calls of the client that go wrong, and how."""
 
