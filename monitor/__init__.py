@@ -13,6 +13,7 @@
 * `strangeness`: how strange an error is for its stream, whatever its units
 * `detector/`: several members and each stream's own past → one calibrated score, where a bundle asks for it
 * `threshold/`: the line that each stream's scores are held against
+* `ignore`: which windows over the line do not count, by an operator's rules
 * `alert`: scores over the line → firing and resolved
 * `changes`: what the state's log must write
 * `state/`: what is known of the streams, as rows of a log; `keeper` restores it, and writes it with each commit

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from monitor.duration import Duration, PositiveDuration
+from monitor.ignore import IgnoreRule
 from monitor.record import NEVER
 from monitor.score import Scored, shares, worst_rows
 from monitor.table import Column, StreamTable
@@ -63,6 +64,7 @@ class AlertSettings(BaseModel):
     severity: Severity = Field(
         Severity(), description="anomaly_score from which an alert is a warning, or critical; below it is info"
     )
+    ignore: tuple[IgnoreRule, ...] = Field((), description="rules for windows over their line that do not count")
 
     @model_validator(mode="after")
     def _rising(self) -> AlertSettings:

@@ -22,6 +22,7 @@ from monitor.codec import Decoded, Decoder, EventEncoder, Reject
 from monitor.config import Config, ConfigError
 from monitor.detector import Detector
 from monitor.duration import Duration
+from monitor.ignore import Ignore
 from monitor.letters import DeadLetter, Letters
 from monitor.message import Message
 from monitor.pipeline import Output, Partition, Pipeline
@@ -109,6 +110,10 @@ class Engine:
         self.features = tuple(manifest.features)
         prior = prior_of(bundle, self.window.stride)
         self._watches: list[_Stopwatch] = []
+        try:
+            ignore = Ignore(config.alert.ignore, self.features) if config.alert.ignore else None
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         self.pipeline = Pipeline(
             config.record,
             self.window,
@@ -117,6 +122,7 @@ class Engine:
             self._scorer(bundle, model),
             prior,
             len(self.features),
+            ignore=ignore,
             keep_scores=keep_scores,
         )
         try:

@@ -249,6 +249,10 @@ class Metrics:
             " than window.max_missing; not_finite = the model made no finite score of them.",
             ["reason"],
         )
+        self.windows_ignored = self._counter(
+            "tidegauge_windows_ignored_total",
+            "Windows over their line that did not count, by a rule of alert.ignore.",
+        )
         self.coverage_ratio = self._gauge(
             "tidegauge_coverage_ratio",
             "Scored ÷ expected windows (all that became due), lately: a window counts half after 10,000 others.",

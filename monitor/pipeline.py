@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from monitor.alert import Alert, Alerter, AlertSettings, Expiry
 from monitor.changes import Changes
 from monitor.detector import Detector
+from monitor.ignore import Ignore
 from monitor.liveness import Liveness
 from monitor.partition_time import PartitionTime
 from monitor.record import NEVER, Records, RecordSettings
@@ -27,8 +28,8 @@ from monitor.window import Windowed, Windower, Windows, WindowSettings
 STATUS = ("unscored", "normal", "anomalous")
 """What a window can be; `ScoreRows.status` is an index into it."""
 
-REASONS = ("", *UNSCORED)
-"""Why a window is unscored, empty where it is scored; `ScoreRows.reason` is an index into it."""
+REASONS = ("", *UNSCORED, "ignored")
+"""Why a window is unscored, or normal over its line, else empty; `ScoreRows.reason` is an index into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Output:
         windows: how many windows became due.
         scored: how many of them were scored.
         unscored: how many of them were not, by reason.
+        ignored: how many were over their line, and do not count by a rule of `alert.ignore`.
         anomaly_scores: score ÷ line of the scored windows, an array for each slice and partition.
         clock_resets: how many times a stream's clock was set back.
         scores: a row a window, where they were asked for.
@@ -82,6 +84,7 @@ class Output:
     windows: int = 0
     scored: int = 0
     unscored: Counter[str] = field(default_factory=Counter)
+    ignored: int = 0
     anomaly_scores: list[NDArray[np.float64]] = field(default_factory=list)
     clock_resets: int = 0
     scores: dict[tuple[str, int], list[ScoreRows]] = field(default_factory=dict)
@@ -129,7 +132,7 @@ class Partition:
 class Pipeline:
     """Windows, scores, lines and alerts for any number of partitions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each stage
         self,
         record: RecordSettings,
         window: WindowSettings,
@@ -139,12 +142,14 @@ class Pipeline:
         prior: Prior,
         features: int,
         *,
+        ignore: Ignore | None = None,
         keep_scores: bool = False,
     ) -> None:
-        """Set up the stages; `prior` is the calibration of the model's bundle."""
+        """Set up the stages; `prior` is the calibration of the model's bundle, `ignore` the rules of `alert.ignore`."""
         self._record = record
         self._window = window
         self._model = model
+        self._ignore = ignore
         self._keep_scores = keep_scores
         self._alert_expire = min(alert.expire.ms, record.expire.ms)
         self.windower = Windower(window, record, features)
@@ -225,6 +230,12 @@ class Pipeline:
         line = self._lines(table, windows, scored)
         with np.errstate(invalid="ignore"):
             over = scored.scored & (scored.score > line)
+        reason = self._reasons(windows, scored, output)
+        if self._ignore is not None and over.any():
+            ignored = self._ignore.of(table, windows, scored, line, np.flatnonzero(over))
+            over[ignored] = False
+            reason[ignored] = REASONS.index("ignored")
+            output.ignored += len(ignored)
         expiries = self._advance(partition, windowed, over)
         alerts = self.alerter.process(table, partition.key, windows, scored, line, over, expiries)
         partition.changes.decided(windows.slot)
@@ -233,7 +244,6 @@ class Pipeline:
         output.windows += len(windows)
         output.anomaly_scores.append(scored.score[scored.scored] / line[scored.scored])
         output.scored += int(np.count_nonzero(scored.scored))
-        reason = self._reasons(windows, scored, output)
         if self._keep_scores and len(windows):
             rows = _score_rows(table, windows, scored, line, over, reason)
             output.scores.setdefault(partition.key, []).append(rows)

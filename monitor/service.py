@@ -282,6 +282,7 @@ class Service:
             metrics.dead_letters.labels(reason).inc(number)
         metrics.unknown_features.inc(work.unknown)
         metrics.count_windows(work.output.scored, work.output.unscored)
+        metrics.windows_ignored.inc(work.output.ignored)
         metrics.clock_resets.inc(work.output.clock_resets)
         if work.output.scored:
             metrics.batch_windows.observe(work.output.scored)

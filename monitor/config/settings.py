@@ -215,8 +215,13 @@ class Config(BaseSettings):
         return [text for text in found if text]
 
     def sha256(self, window: WindowSettings) -> str:
-        """Return the hash of what decides what is an alert: record, window (as used), threshold, alert."""
+        """Return the hash of what decides what is an alert: record, window (as used), threshold, alert.
+
+        Without rules `alert.ignore` is left out: who has none keeps the hash that he had before there were any.
+        """
         parts = {"record": self.record, "window": window, "threshold": self.threshold, "alert": self.alert}
         plain = {name: part.model_dump(mode="json") for name, part in parts.items()}
+        if not self.alert.ignore:
+            del plain["alert"]["ignore"]
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -73,7 +73,7 @@ def test_what_operators_are_told_of_is_there() -> None:
     names = {name for name, _ in samples(metrics)}
     promised = """build_info model_info records_total records_consumed_total dead_letters_total pending_records
         consumer_lag_records last_record_processed_timestamp_seconds event_delay_seconds_bucket windows_scored_total
-        windows_unscored_total coverage_ratio batch_windows_bucket scoring_duration_seconds_sum
+        windows_unscored_total windows_ignored_total coverage_ratio batch_windows_bucket scoring_duration_seconds_sum
         processing_duration_seconds_count anomaly_score_bucket streams_active alerts_firing alerts_published_total
         alert_publish_failures_total errors_total clock_resets_total streams_in_two_partitions unknown_features_total
         transactions_total commit_duration_seconds_count"""
