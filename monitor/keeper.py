@@ -29,14 +29,16 @@ PATIENCE_SECONDS = 600.0
 """How long a restore is tried again that fails for want of an answer."""
 
 _PAUSE_SECONDS = 1.0
-_BEHIND_SECONDS = (
-    10.0  # a partition whose leader has just changed may say for a while that it ends earlier than it does
-)
+_DOUBT_SECONDS = 10.0  # polls in between tell a member that stood still what it has missed
 _PROGRESS_SECONDS = 5.0
 
 
-class BehindError(StateError):
-    """The log says less than it must; what is missing may be seen in a moment."""
+class DoubtfulError(StateError):
+    """The log and the group's offset do not agree.
+
+    Either may be from before something that is not known yet: a member that stood still has lost its partitions, and
+    goes on with what it had read.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,7 @@ class Keeper:
         except StateError as error:
             message = f"{name(key)}: {error}"
             since = self._failing or time.monotonic()
-            young = isinstance(error, BehindError) and time.monotonic() - since < _BEHIND_SECONDS
+            young = isinstance(error, DoubtfulError) and time.monotonic() - since < _DOUBT_SECONDS
             raise SourceError(message, EXIT_RETRY if young else EXIT_OPERATOR) from None
         if found is not None:
             self._current = None
@@ -213,7 +215,7 @@ class Keeper:
                 f"the group has no offset, but the state in {store.topic(key[0])!r} stands at {meta.next_offset}:"
                 f" `{_skip(key, meta.next_offset)}` sets the group's offset to that"
             )
-            raise StateError(message)
+            raise DoubtfulError(message)
         if None not in {meta.input, place.identity} and meta.input != place.identity:
             message = (
                 f"the topic was made anew: `tidegauge state migrate CONFIG --topic {key[0]} --partitions N`, with N as"
@@ -225,7 +227,7 @@ class Keeper:
                 f"the state stands at {meta.next_offset}, but the group's offset is {place.offset}:"
                 f" `{_skip(key, meta.next_offset)}` sets the group's offset to where the state stands"
             )
-            raise BehindError(message) if meta.next_offset < place.offset else StateError(message)
+            raise DoubtfulError(message)
         check_bundle(meta, self._writer.model, self._settings.on_new_bundle)
         progress = Progress(key)
         partition = engine.pipeline.partition(*key)
@@ -254,7 +256,7 @@ class Keeper:
                 " `tidegauge state import CONFIG --from DIR --force`, or delete the group's offset of this partition to"
                 " begin anew at source.start"
             )
-            raise BehindError(message)
+            raise DoubtfulError(message)
         partition = self._engine.pipeline.partition(*key)
         self._keep(partition, place, end, begun(self._stages, place.offset))
         return Begun(key, place.offset, commit=True)
