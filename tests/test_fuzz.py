@@ -94,3 +94,11 @@ def test_what_goes_wrong_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert {line.split()[1] for line in tally.found} == {"KeyError:", "MemoryError:", "TooSlowError:"}
     assert tally.outcomes["found"] == len(tally.found) == 30 - tally.outcomes["taken"]
     assert "fragile 1-" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["1-56875", "1-80938", "1-119092", "1-207917"])
+def test_what_an_hour_found_stays_mended(seed: str) -> None:
+    """If it failed, a log of state that nobody wrote would end the daemon in a traceback, or a line of many pages."""
+    from tests.fuzz.changelog import Changelog
+
+    assert Changelog().one(Random(seed)) in {"taken", "refused"}  # noqa: S311 - to be the same again

@@ -184,7 +184,9 @@ def _check_format(value: bytes) -> None:
 
 
 def _other_format(version: object) -> StateError:
-    return StateError(f"the state has format {version}, and this version reads {FORMAT}: run the version that wrote it")
+    return StateError(
+        f"the state has format {str(version)[:20]}, and this version reads {FORMAT}: run the version that wrote it"
+    )
 
 
 @dataclass(frozen=True, slots=True)

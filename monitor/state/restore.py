@@ -7,7 +7,8 @@ is created or dropped by it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -20,6 +21,17 @@ from monitor.table import AnyColumn
 from monitor.window import Windower
 
 _SPARE_SLOTS = 1 << 16  # beyond twice the streams that a partition may have: for ids of one batch that were refused
+
+
+@contextmanager
+def _numbers_that_nobody_wrote() -> Iterator[None]:
+    """Call what cannot be computed with them damage of the log."""
+    try:
+        with np.errstate(divide="raise"):
+            yield
+    except (ArithmeticError, LookupError, ValueError) as error:
+        message = f"{type(error).__name__}: {error}"
+        raise DamagedError(message) from None
 
 
 class Restore:
@@ -55,11 +67,8 @@ class Restore:
             StateError: if it is damaged, or of another format.
         """
         entry = read_entry(value)
-        try:
+        with _numbers_that_nobody_wrote():
             self._apply(entry)
-        except (ArithmeticError, LookupError, ValueError) as error:  # numbers that nobody wrote
-            message = f"{type(error).__name__}: {error}"
-            raise DamagedError(message) from None
 
     def _apply(self, entry: Entry) -> None:
         if entry.streams is not None:
@@ -87,7 +96,12 @@ class Restore:
             stands = "nowhere" if self._stands is None else str(self._stands)
             message = f"the state stands at {stands}, the group's offset at {committed}"
             raise StateError(message)
-        partition = self.partition
+        with _numbers_that_nobody_wrote():
+            return self._begin_at(committed)
+
+    def _begin_at(self, committed: int) -> int:
+        """Take on what META says of the partition; return the input offset to rewind to."""
+        partition, meta = self.partition, self.meta
         partition.time.value = meta.time
         partition.time.leaders = [(time, slot) for time, slot in meta.leaders]
         partition.counts.update(meta.counts)

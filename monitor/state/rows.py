@@ -26,6 +26,9 @@ ROWS_LIMIT = 900_000
 _GUESS = 256  # bytes of a row whose size is not declared; what is larger is found out and divided
 
 
+_SHOWN = 300  # characters of a reason
+
+
 class StateError(Exception):
     """State cannot be read: it is damaged, or of another version or layout; the message says which and what to do."""
 
@@ -35,9 +38,10 @@ class DamagedError(StateError):
 
     def __init__(self, what: str) -> None:
         """Say what is wrong, and what to do."""
+        shown = what if len(what) <= _SHOWN else f"{what[:_SHOWN]}…"  # it may quote what was read
         super().__init__(
-            f"the state is damaged ({what}): to begin anew, stop all members and delete the state topic and the group's"
-            " offsets"
+            f"the state is damaged ({shown}): to begin anew, stop all members and delete the state topic and the"
+            " group's offsets"
         )
 
 
