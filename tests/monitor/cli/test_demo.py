@@ -105,7 +105,9 @@ def test_the_folder_has_what_is_promised(finished: Demo) -> None:
     }  # fmt: skip
     assert (finished.out / "demo.png").read_bytes().startswith(b"\x89PNG")
     scores = parquet.read_table(finished.out / "scores.parquet")
-    assert scores.column_names == ["stream", "time", "offset", "score", "threshold", "anomaly_score", "status"]
+    assert scores.column_names == [
+        "stream", "time", "offset", "score", "threshold", "anomaly_score", "status", "reason",
+    ]  # fmt: skip
     # length 24, stride 1: every row from the 24th on ends a window, gaps or not
     assert scores["offset"].to_pylist() == list(range(23, 1_268))
     assert set(scores["status"].to_pylist()) <= {"normal", "anomalous"}
