@@ -163,12 +163,12 @@ def _table(found: Evaluation, scored: Scored) -> list[str]:
         "",
     ]
     line = {"best": f"{found.best:.4g}", "chosen": f"{found.chosen:.4g}"}
-    rows = [("line", "score", "hits", "misses", "false alarms", "quiet", "accuracy", "precision", "recall", "F1")]
+    rows = [["line", "score", "hits", "misses", "false alarms", "quiet", "accuracy", "precision", "recall", "F1"]]
     for name, counted in found.at.items():
         shares = (counted.accuracy, counted.precision, counted.recall, counted.f1)
         counts = (counted.hits, counted.misses, counted.false_alarms, counted.quiet)
         shown = ("–" if math.isnan(share) else f"{share:.4f}" for share in shares)
-        rows.append((name, line.get(name, "its own"), *(f"{count:,}" for count in counts), *shown))  # type: ignore[arg-type]
+        rows.append([name, line.get(name, "its own"), *(f"{count:,}" for count in counts), *shown])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     body = ["  ".join([r[0].ljust(widths[0]), *map(str.rjust, r[1:], widths[1:])]) for r in rows]
     return [*head, *body, "", *(f"{name.ljust(widths[0])}  {text}" for name, text in _LINES.items())]

@@ -132,8 +132,8 @@ def replacing(path: Path) -> Iterator[Path]:
             made.unlink(missing_ok=True)
 
 
-def pyarrow(path: Path) -> tuple[ModuleType, ModuleType]:
-    """Return pyarrow and its Parquet module.
+def pyarrow(path: Path, otherwise: str = "") -> tuple[ModuleType, ModuleType]:
+    """Return pyarrow and its Parquet module; `otherwise` says what to do without them.
 
     Raises:
         SinkError: if they are not installed.
@@ -142,7 +142,7 @@ def pyarrow(path: Path) -> tuple[ModuleType, ModuleType]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        message = f"{path}: Parquet needs pyarrow: pip install 'tidegauge[parquet]'"
+        message = f"{path}: Parquet needs pyarrow: pip install 'tidegauge[parquet]'{otherwise}"
         raise SinkError(message) from None
     return pa, pq
 

@@ -14,12 +14,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.dataset.recording import pyarrow
 from monitor.pipeline import REASONS, STATUS, ScoreRows
 from monitor.replay.parts import Parts, writing
 from monitor.sinks.base import SinkError
@@ -161,7 +162,7 @@ class _Parquet(ScoreFile):
         Raises:
             SinkError: if pyarrow is missing.
         """
-        self._arrow, self._parquet = _pyarrow(path)
+        self._arrow, self._parquet = pyarrow(path, ", or name a .csv file")
         super().__init__(path)
         arrow = self._arrow
         self._schema = arrow.schema(
@@ -225,18 +226,3 @@ class _Parquet(ScoreFile):
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
-
-
-def _pyarrow(path: Path) -> tuple[ModuleType, ModuleType]:
-    """Return pyarrow and its Parquet module.
-
-    Raises:
-        SinkError: if they are not installed.
-    """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        message = f"{path}: Parquet needs pyarrow: pip install 'tidegauge[parquet]', or name a .csv file"
-        raise SinkError(message) from None
-    return pa, pq
