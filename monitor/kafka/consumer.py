@@ -31,9 +31,7 @@ _LOOKUP_MS = 2_000  # a step of the main loop must stay short; what is not found
 PATIENCE_SECONDS = 600.0
 """How long offsets that cannot be read are waited for before the rest is left to a restart."""
 
-_BEHIND_SECONDS = (
-    10.0  # a partition whose leader has just changed may say for a while that it ends earlier than it does
-)
+_BEHIND_SECONDS = 10.0  # ends are read before offsets, and the process may have stood still in between
 _METADATA_MS = 60_000  # new partitions of a topic are found so soon
 Key = tuple[str, int]
 

@@ -251,9 +251,6 @@ class Transactions:
         manager, sender = producer._transaction_manager, producer._sender  # noqa: SLF001 - as said above
         if futures:
             _send_off(producer, until)
-            import os
-
-            time.sleep(float(os.environ.get("GAP", "0")))
         stored: Any = None
         if membership is not None and offsets:
             wanted = {
