@@ -99,3 +99,17 @@ def test_the_licence_is_complete() -> None:
     assert PROJECT["license"] == "Apache-2.0"
     assert "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_the_environment_decides_nothing_in_secret() -> None:
+    """If it failed, a variable that no document names would change what a daemon does."""
+    read = re.compile(r"environ(?:\.get|\.setdefault|\.pop)?[\[(]\s*\"(\w+)\"|getenv\(\s*\"(\w+)\"")
+    found = {
+        name
+        for folder in ("monitor", "models")
+        for file in (ROOT / folder).rglob("*.py")
+        for pair in read.findall(file.read_text())
+        for name in pair
+        if name
+    }
+    assert found == {"KERAS_BACKEND", "NO_COLOR", "STATE_DIRECTORY", "TF_CPP_MIN_LOG_LEVEL", "WATCHDOG_USEC"}
