@@ -63,7 +63,7 @@ class Detector(_Strict):
         scale: `stream` = each stream's own level and spread; `standard` = the bundle's scaling; `raw` = as it comes.
         level_rows: rows after which a stream's own level stays (scale `stream`).
         short: log errors that are averaged before a voice is judged.
-        warmup: windows of a new stream that are never over the line.
+        warmup: windows of a new stream that are learned from and not scored.
         weight: windows that a voice's calibration counts for in a new stream.
         fuse: mean or max of the voices.
         gain: what that is multiplied by, so that one line fits: a mean of several voices is calmer than one of them.

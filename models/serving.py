@@ -1,15 +1,17 @@
 """A bundle's graph under ONNX Runtime: scores of windows, the same bits whatever comes in one call.
 
 Kernels may differ with the number of rows that they get, or with where in memory a row begins. So the graph only ever
-runs on a few fixed numbers of windows, the `chunk` sizes; what is left over is padded to the smallest that holds it.
-Loading finds out, on the bundle's own windows and in two orders, which sizes give the same bits, and uses no others. On
-the processors measured so far (AVX-512) these were all six.
+runs on a few fixed numbers of windows, the `chunk` sizes. Loading finds out, on the bundle's own windows and in two
+orders, which sizes give the same bits, and uses no others; on the processors measured so far (AVX-512) these were all
+six. It takes the time of each as well: what is left over once the largest chunks are full goes through those that take
+it soonest, the last of them padded. 17 windows are a chunk of 16 and one of 1, not one of 32 half full.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import time
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ from models.bundle import BundleError
 from models.detector import ARRAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -91,8 +93,9 @@ class Graph:
         self._binding = self._session.io_binding()
         self._padded = np.zeros((max(CHUNKS), length, features), np.float32)
         self._spare = self._empty(max(CHUNKS))
-        self.chunk: tuple[int, ...] = (max(CHUNKS),)
-        self.chunk = self._agreeing(np.ascontiguousarray(probes[:_PROBES], np.float32))
+        seconds = self._agreeing(np.ascontiguousarray(probes[:_PROBES], np.float32))
+        self.chunk = tuple(sorted(seconds))
+        self._covers = covers(seconds)
 
     def score(self, windows: NDArray[np.float32]) -> Scores:
         """Score windows `(n, L, F)` float32 in raw units, NaN = missing; n may be 0.
@@ -103,7 +106,7 @@ class Graph:
         if windows.ndim != 3 or windows.shape[1:] != (self.length, self.features):  # noqa: PLR2004 - (n, L, F)
             message = f"windows have the shape {windows.shape}, (n, {self.length}, {self.features}) is needed"
             raise ValueError(message)
-        return self._run(np.ascontiguousarray(windows, np.float32), self.chunk)
+        return self._run(np.ascontiguousarray(windows, np.float32), self.chunk[-1], self._covers)
 
     def encode(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the codes `(n, Z)` of windows `(n, L, F)`."""
@@ -129,24 +132,31 @@ class Graph:
             np.empty((count, self.length, self.features), np.float32),
         )
 
-    def _run(self, windows: NDArray[np.float32], sizes: Sequence[int]) -> Scores:
-        """Run in chunks of these sizes, rising; results are written where they belong, without a copy."""
-        count, largest = len(windows), sizes[-1]
+    def _run(self, windows: NDArray[np.float32], largest: int, covers: Sequence[Sequence[int]]) -> Scores:
+        """Run in chunks; results are written where they belong, without a copy.
+
+        Args:
+            windows: `(n, L, F)`, contiguous.
+            largest: size of the chunks that are full.
+            covers: for each number of windows below it, the chunks that they go through; only the last may be padded.
+        """
+        count = len(windows)
         scores = self._empty(count)
         whole = count - count % largest
         for start in range(0, whole, largest):
             self._call(windows[start : start + largest], scores, start, largest)
-        rest = count - whole
-        if rest:
-            size = next(size for size in sizes if size >= rest)
-            if size == rest:
-                self._call(windows[whole:], scores, whole, size)
+        start = whole
+        for size in covers[count - whole]:
+            rest = count - start
+            if size <= rest:
+                self._call(windows[start : start + size], scores, start, size)
             else:
-                self._padded[:rest], self._padded[rest:size] = windows[whole:], windows[-1]
+                self._padded[:rest], self._padded[rest:size] = windows[start:], windows[-1]
                 self._call(self._padded, self._spare, 0, size)
-                scores.score[whole:] = self._spare.score[:rest]
-                scores.errors[whole:] = self._spare.errors[:rest]
-                scores.reconstruction[whole:] = self._spare.reconstruction[:rest]
+                scores.score[start:] = self._spare.score[:rest]
+                scores.errors[start:] = self._spare.errors[:rest]
+                scores.reconstruction[start:] = self._spare.reconstruction[:rest]
+            start += size
         return scores
 
     def _call(self, windows: NDArray[np.float32], scores: Scores, start: int, size: int) -> None:
@@ -159,23 +169,47 @@ class Graph:
             binding.bind_output(name, "cpu", 0, kind, (size, *column.shape[1:]), address)
         self._session.run_with_iobinding(binding)
 
-    def _agreeing(self, probes: NDArray[np.float32]) -> tuple[int, ...]:
-        """Return the chunk sizes that give the same bits for the same window in every place.
+    def _agreeing(self, probes: NDArray[np.float32]) -> dict[int, float]:
+        """Return the chunk sizes that give the same bits for the same window in every place, and the time of a call.
 
         Where even the largest size does not agree with itself, each window runs alone: then nothing else can matter.
         """
+        found: dict[int, float] = {}
         if len(probes) == 0:
-            return (max(CHUNKS),)
+            return {max(CHUNKS): 1.0}
         backwards = np.ascontiguousarray(probes[::-1])
-        found: list[int] = []
         wanted: Scores | None = None
         for size in reversed(CHUNKS):
-            there, back = self._run(probes, (size,)), self._run(backwards, (size,))
+            padded = [(), *[(size,)] * (size - 1)]
+            begin = time.perf_counter()
+            there = self._run(probes, size, padded)
+            between = time.perf_counter()
+            back = self._run(backwards, size, padded)
+            seconds = min(between - begin, time.perf_counter() - between) / -(-len(probes) // size)
             turned = Scores(back.score[::-1], back.errors[::-1], back.reconstruction[::-1])
             if there.same(turned).all() and (wanted is None or there.same(wanted).all()):
                 wanted = there if wanted is None else wanted
-                found.append(size)
-        return tuple(sorted(found)) or (1,)
+                found[size] = seconds
+        return found or {1: 1.0}
+
+
+def covers(seconds: Mapping[int, float]) -> list[tuple[int, ...]]:
+    """Return for each number of windows below the largest chunk the chunks that take them in the least time.
+
+    Args:
+        seconds: time of a call with a chunk of each size.
+
+    Returns:
+        Sizes, falling. All but the last are full: else the cover without the last would do, in less time.
+    """
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    for count in range(1, max(seconds)):
+        ways = []
+        for size, alone in seconds.items():
+            rest, sizes = best[max(0, count - size)]
+            ways.append((alone + rest, tuple(sorted((size, *sizes), reverse=True))))
+        best.append(min(ways))
+    return [sizes for _, sizes in best]
 
 
 class Model:

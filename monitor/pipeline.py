@@ -260,6 +260,8 @@ class Pipeline:
         if not scored.scored.all():
             lost = np.flatnonzero(~scored.scored)
             reason[lost] = np.where(windows.missing[lost] > self._window.max_missing, 1, 2)
+            if scored.warming is not None:
+                reason[scored.warming] = REASONS.index("warmup")
             output.unscored.update(REASONS[code] for code in reason[lost].tolist())
         return reason
 

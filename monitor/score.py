@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from monitor.window.windows import Windows
 
-UNSCORED = ("missing", "not_finite")
-"""Why a window was not scored: too many of its values are missing or filled; the model's score is no finite number."""
+UNSCORED = ("missing", "not_finite", "warmup")
+"""Why a window was not scored: too many of its values are missing or filled; the model's score is no finite number; the
+detector knows too little of the stream yet."""
 
 
 class ModelScores(Protocol):
@@ -46,12 +47,14 @@ class Scored:
         score: `(n,)` float64, NaN where not scored.
         errors: `(n, F)` float32, zeros where not scored.
         reconstruction: `(n, L, F)` float32, unset where not scored.
+        warming: `(n,)` bool, not scored because their stream is new to the detector; None = there is no such time.
     """
 
     scored: NDArray[np.bool_]
     score: NDArray[np.float64]
     errors: NDArray[np.float32]
     reconstruction: NDArray[np.float32]
+    warming: NDArray[np.bool_] | None = None
 
 
 def score(model: Model, parts: list[Windows], max_missing: float) -> list[Scored]:

@@ -96,15 +96,20 @@ class Detector:
         )
 
     def judge(self, table: StreamTable, windows: Windows, max_missing: float) -> Scored:
-        """Score windows sorted by slot, those of a stream in their order, and learn from them."""
+        """Score windows sorted by slot, those of a stream in their order, and learn from them.
+
+        The first `warmup` windows of a stream are learned from and not scored.
+        """
         count, length, features = windows.values.shape
         usable = windows.missing <= max_missing
         at = np.flatnonzero(usable)
+        warming = np.zeros(count, np.bool_)
         found = Scored(
             usable,
             np.full(count, np.nan),
             np.zeros((count, features), np.float32),
             np.zeros((count, length, features), np.float32),
+            warming,
         )
         if len(at) == 0:
             return found
@@ -113,11 +118,16 @@ class Detector:
         vectors, found.errors[at], rebuilt = self._residuals(views)
         scale, offset = back
         found.reconstruction[at] = np.where(np.isnan(rebuilt), np.nan_to_num(values), rebuilt * scale + offset)
+        warm = np.empty(len(at), np.bool_)
         for turn in _rounds(slots):
+            warm[turn] = table["voices_seen"][slots[turn]] >= self._settings.warmup
             score = self._step(
                 table, slots[turn], windows.end[at[turn]], values[turn], views[turn], [part[turn] for part in vectors]
             )
             found.score[at[turn]] = score
+        warming[at] = ~warm
+        lost = at[~warm | ~np.isfinite(found.score[at])]
+        found.scored[lost], found.score[lost], found.errors[lost] = False, np.nan, 0.0
         return found
 
     def _scaled(
@@ -190,7 +200,7 @@ class Detector:
         scaled: NDArray[np.float32],
         vectors: list[NDArray[np.float64]],
     ) -> NDArray[np.float64]:
-        """Return the score of one window of each of distinct streams."""
+        """Return the score of one window of each of distinct streams; while a stream warms up it means nothing."""
         logs = np.empty((len(slots), len(vectors)))
         measured: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         for number, (voice, vector) in enumerate(zip(self._settings.voices, vectors, strict=True)):
@@ -223,7 +233,7 @@ class Detector:
             if not (seen == 0).any():
                 fresh = fresh[:, -self._stride :]
             score = np.maximum(score, self._extreme.step(table, slots, fresh, warm))
-        return np.where(warm, score, 0.0)
+        return score
 
 
 def _rounds(slots: NDArray[np.int32]) -> Iterator[NDArray[np.intp]]:

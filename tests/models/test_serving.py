@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from models.bundle import Bundle, BundleError
 from models.cells import Cells
-from models.serving import CHUNKS, Graph, Model, Scores
+from models.serving import CHUNKS, Graph, Model, Scores, covers
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +51,10 @@ def test_chunk_sizes_that_differ_are_not_used(bundle: Bundle, monkeypatch: pytes
     """A CPU whose kernels differ with the batch would give other bits for each poll."""
     run = Graph._run
 
-    def other(self: Graph, batch: np.ndarray, sizes: tuple[int, ...]) -> Scores:
+    def other(self: Graph, batch: np.ndarray, size: int, padded: list[tuple[int, ...]]) -> Scores:
         """Have chunks of one and four windows differ in the last bit, as a kernel of their own would."""
-        scores = run(self, batch, sizes)
-        if sizes in {(1,), (4,)}:
+        scores = run(self, batch, size, padded)
+        if size in {1, 4}:
             scores.score[:] = np.nextafter(scores.score, np.float32(9))
         return scores
 
@@ -64,15 +66,29 @@ def test_windows_run_alone_where_their_place_matters(bundle: Bundle, monkeypatch
     """A kernel that depends on the place in the batch would break the promise silently."""
     run = Graph._run
 
-    def other(self: Graph, batch: np.ndarray, sizes: tuple[int, ...]) -> Scores:
+    def other(self: Graph, batch: np.ndarray, size: int, padded: list[tuple[int, ...]]) -> Scores:
         """Have the place in the batch change the last bit, except in chunks of one."""
-        scores = run(self, batch, sizes)
-        if sizes != (1,):
+        scores = run(self, batch, size, padded)
+        if size != 1:
             scores.score[0] = np.nextafter(scores.score[0], np.float32(9))
         return scores
 
     monkeypatch.setattr(Graph, "_run", other)
     assert Model(bundle).chunk == (1,)
+
+
+@given(
+    st.dictionaries(st.sampled_from(CHUNKS), st.floats(0.01, 10), min_size=1),
+)
+def test_covers_take_every_window_in_the_least_time(seconds: dict[int, float]) -> None:
+    """Windows would be left out, or a poll with one window more than a chunk holds would take twice its time."""
+    found = covers(seconds)
+    assert len(found) == max(seconds)
+    for count, sizes in enumerate(found):
+        assert sum(sizes[:-1]) < count <= sum(sizes) or count == 0 == len(sizes)
+        assert sorted(sizes, reverse=True) == list(sizes)
+        took = sum(seconds[size] for size in sizes)
+        assert all(took <= -(-count // size) * alone * (1 + 1e-9) for size, alone in seconds.items())
 
 
 def test_results_of_two_calls_are_apart(model: Model, windows: np.ndarray) -> None:

@@ -52,7 +52,7 @@ def test_every_label_is_there_before_anything_happens() -> None:
         ("tidegauge_records_total", "class", CLASSES),
         ("tidegauge_dead_letters_total", "reason", DEAD_LETTER_REASONS),
         ("tidegauge_records_consumed_total", "topic", ("sensors", "more")),
-        ("tidegauge_windows_unscored_total", "reason", ("missing", "not_finite")),
+        ("tidegauge_windows_unscored_total", "reason", ("missing", "not_finite", "warmup")),
         ("tidegauge_alerts_published_total", "status", ("firing", "resolved")),
         ("tidegauge_alert_publish_failures_total", "error_type", ERROR_TYPES),
         ("tidegauge_transactions_total", "outcome", ("committed", "aborted", "unknown")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -15,11 +16,18 @@ from models.detector import Part, Voice
 from models.errors import Form
 from models.scaling import Scaling
 from models.view import View
+from monitor.alert import AlertSettings
 from monitor.detector import Detector
+from monitor.pipeline import REASONS, STATUS, Pipeline
+from monitor.record import RecordSettings
 from monitor.table import StreamTable
-from monitor.window.windows import Windows
+from monitor.threshold import Unified
+from monitor.window import Windows, WindowSettings
+from tests.monitor.batches import Feed
+from tests.properties.models import PRIOR
 
 LENGTH = 32
+WARMUP = 20
 MINUTE = 60_000
 
 
@@ -52,7 +60,7 @@ def detector(scale: str, stride: int = 1) -> Detector:
         scale=scale,
         level_rows=100,
         short=4,
-        warmup=20,
+        warmup=WARMUP,
         weight=50,
         fuse="mean",
         profile=features == 1,
@@ -139,15 +147,56 @@ def test_batches_and_other_streams_do_not_matter(scale: str) -> None:
 def test_a_burst_is_seen_and_no_score_is_missing(scale: str) -> None:
     """If it failed, the detector would be blind, or a gap would leave it so."""
     (found,) = scores(detector(scale), [course(1 if scale == "stream" else 2)], [0, 400])
-    assert np.isfinite(found[LENGTH - 1 :]).all()
-    assert ((found[LENGTH - 1 :] >= 0) & (found[LENGTH - 1 :] <= 1)).all()
+    assert np.isfinite(found[LENGTH - 1 + WARMUP :]).all()
+    assert ((found[LENGTH - 1 + WARMUP :] >= 0) & (found[LENGTH - 1 + WARMUP :] <= 1)).all()
     assert found[300:312].max() > 1.5 * np.quantile(found[200:300], 0.9)
 
 
-def test_nothing_is_over_any_line_while_a_stream_is_new() -> None:
-    """If it failed, every new stream would page somebody."""
-    (found,) = scores(detector("stream"), [course(1)], [0, 400])
-    assert (found[LENGTH - 1 : LENGTH - 1 + 20] == 0).all()
+def test_a_new_stream_is_not_called_normal() -> None:
+    """If it failed, every new stream would page somebody, or what nobody judged yet would be shown as fine."""
+    kind = detector("stream")
+    table = StreamTable(kind.columns)
+    slot = table.assign(b"s")
+    table.admit(np.array([slot]))
+    rows = course(1)
+    rows[40:56] = np.nan  # windows that lack too much count for nothing, here as elsewhere
+    made = kind.judge(table, windows_of([slot], [rows], 0, 120), 0.4)
+    missing = np.flatnonzero(windows_of([slot], [rows], 0, 120).missing > 0.4)
+    assert 0 < len(missing) < WARMUP
+    early = np.arange(len(made.score)) < WARMUP + len(missing)
+    assert made.warming is not None
+    assert_array_equal(np.flatnonzero(made.warming), np.setdiff1d(np.flatnonzero(early), missing))
+    assert_array_equal(made.scored, ~early)
+    assert_array_equal(np.isnan(made.score), early)
+    assert not made.errors[early].any()
+
+
+def test_the_pipeline_calls_it_unscored() -> None:
+    """If it failed, warming up would show as normal, count as scored, or age the line and the rest of alerts."""
+    pipeline = Pipeline(
+        RecordSettings(),
+        WindowSettings(length=LENGTH, stride=1),
+        Unified.Settings(),
+        AlertSettings(),
+        detector("stream"),
+        dataclasses.replace(PRIOR, calibrated=True),
+        1,
+        keep_scores=True,
+    )
+    feed = Feed(pipeline)
+    samples = [("s", MINUTE * row, float(value)) for row, value in enumerate(course(1)[:70, 0])]
+    output = feed.send(*samples)
+    windows = len(samples) - LENGTH + 1
+    assert (output.windows, output.scored) == (windows, windows - WARMUP)
+    assert output.unscored == {"warmup": WARMUP}
+    (rows,) = output.scores["t", 0]
+    assert [(STATUS[i], REASONS[j]) for i, j in zip(rows.status, rows.reason, strict=True)] == [
+        *[("unscored", "warmup")] * WARMUP,
+        *[("normal", "")] * (windows - WARMUP),
+    ]
+    assert_array_equal(np.isnan(rows.threshold), np.arange(windows) < WARMUP)
+    table = feed.partition.table
+    assert table["scored"][0] == table["line_n"][0] == windows - WARMUP
 
 
 def test_a_window_that_lacks_too_much_is_not_scored() -> None:
