@@ -246,7 +246,7 @@ class Metrics:
         self.windows_unscored = self._counter(
             "tidegauge_windows_unscored_total",
             "Windows that could not be scored, and so are not normal either: missing = more missing and filled values"
-            " than window.max_missing; not_finite = the model made no finite score of them; warmup = the first windows of"
+            " than window.max_missing; not_finite = the model made no finite score of them; warmup = the first ones of"
             " a stream, from which a detector (preset quality) only learns.",
             ["reason"],
         )

@@ -114,10 +114,18 @@ class Detector:
         if len(at) == 0:
             return found
         slots, values = windows.slot[at], windows.values[at]
-        views, back = self._scaled(table, slots, values)
-        vectors, found.errors[at], rebuilt = self._residuals(views)
-        scale, offset = back
-        found.reconstruction[at] = np.where(np.isnan(rebuilt), np.nan_to_num(values), rebuilt * scale + offset)
+        views, (scale, offset) = self._scaled(table, slots, values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            vectors, found.errors[at], rebuilt = self._residuals(views)
+            found.reconstruction[at] = np.where(np.isnan(rebuilt), np.nan_to_num(values), rebuilt * scale + offset)
+        sound = np.isfinite(found.errors[at]).all(axis=1)
+        for part in vectors:
+            sound &= np.isfinite(part.reshape(len(at), -1)).all(axis=1)
+        if not sound.all():  # a member met values far beyond its training: what no number is said of teaches nothing
+            lost = at[~sound]
+            usable[lost], found.errors[lost] = False, 0.0
+            at, slots, values, views = at[sound], slots[sound], values[sound], views[sound]
+            vectors = [part[sound] for part in vectors]
         warm = np.empty(len(at), np.bool_)
         for turn in _rounds(slots):
             warm[turn] = table["voices_seen"][slots[turn]] >= self._settings.warmup
@@ -125,9 +133,8 @@ class Detector:
                 table, slots[turn], windows.end[at[turn]], values[turn], views[turn], [part[turn] for part in vectors]
             )
             found.score[at[turn]] = score
-        warming[at] = ~warm
-        lost = at[~warm | ~np.isfinite(found.score[at])]
-        found.scored[lost], found.score[lost], found.errors[lost] = False, np.nan, 0.0
+        new = at[~warm]
+        warming[new], usable[new], found.score[new], found.errors[new] = True, False, np.nan, 0.0
         return found
 
     def _scaled(
@@ -233,7 +240,8 @@ class Detector:
             if not (seen == 0).any():
                 fresh = fresh[:, -self._stride :]
             score = np.maximum(score, self._extreme.step(table, slots, fresh, warm))
-        return score
+        found: NDArray[np.float64] = score
+        return found
 
 
 def _rounds(slots: NDArray[np.int32]) -> Iterator[NDArray[np.intp]]:

@@ -4,8 +4,9 @@ The columns are `stream, time, offset, score, threshold, anomaly_score, status, 
 events, in CSV its shortest decimal; a window that is not scored has none, and a `reason`: `missing` (more missing and
 filled values than `window.max_missing`), `not_finite` (the model made no finite score of it) or `warmup` (the detector
 of a bundle of preset `quality` knows too little of the stream yet); so has one over its line that is `normal`:
-`ignored` (by a rule of `alert.ignore`). Times are timestamps in ms, UTC, in Parquet, and texts of ISO 8601 in CSV. Rows are in the order of their partition, then of the record that made the window due, then of the
-stream: however the recording was cut into batches, the file is the same.
+`ignored` (by a rule of `alert.ignore`). Times are timestamps in ms, UTC, in Parquet, and texts of ISO 8601 in CSV. Rows
+are in the order of their partition, then of the record that made the window due, then of the stream: however the
+recording was cut into batches, the file is the same.
 """
 
 from __future__ import annotations
