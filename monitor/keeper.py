@@ -1,7 +1,8 @@
 """The keeper of state: restores what is known of a partition when it comes, and says what a commit must write.
 
 A restore is done in slices, so that the loop that drives it goes on turning: the member stays in its group, and its
-health can be asked for. One partition after another; those that are done are consumed while the others wait.
+health can be asked for. One partition after another; those that are done are consumed while the others wait, but for
+the first second: what came meanwhile for the first of them would take longer than what is left of a short restore.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PATIENCE_SECONDS = 600.0
 """How long a restore is tried again that fails for want of an answer."""
 
 _PAUSE_SECONDS = 1.0
+_TOGETHER_SECONDS = 1.0  # partitions that are done sooner wait for the others so long
 _DOUBT_SECONDS = 10.0  # polls in between tell a member that stood still what it has missed
 _PROGRESS_SECONDS = 5.0
 
@@ -108,16 +110,20 @@ class Keeper:
         self._gained: dict[Key, Gained] = {}
         self._ends: dict[Key, int] = {}  # of the logs of gained partitions, looked up together
         self._current: tuple[Key, Iterator[Begun | None]] | None = None
+        self._done: list[Begun] = []  # what waits for the others
+        self._began = 0.0  # when the first of those came that are being restored
         self._failing: float | None = None
         self._retry_at = 0.0
 
     @property
     def busy(self) -> int:
-        """How many partitions wait for their state."""
-        return len(self._gained)
+        """How many partitions wait for their state, or for that of others."""
+        return len(self._gained) + len(self._done)
 
     def take(self, gained: Mapping[Key, Gained]) -> None:
         """Take partitions that came."""
+        if gained and not self.busy:
+            self._began = time.monotonic()
         self._gained.update(gained)
 
     def drop(self, keys: Iterable[Key]) -> None:
@@ -126,16 +132,16 @@ class Keeper:
             self._logs.pop(key, None)
             self._gained.pop(key, None)
             self._ends.pop(key, None)
+            self._done = [each for each in self._done if each.key != key]
             if self._current is not None and self._current[0] == key:
                 self._current = None
 
     def step(self, seconds: float) -> list[Begun]:
-        """Go on with what is to be restored for about so long; return the partitions that are done.
+        """Go on with what is to be restored for about so long; return the partitions whose records may come.
 
         Raises:
             SourceError: if a state cannot be taken on; status 78 where an operator must act.
         """
-        done: list[Begun] = []
         until = time.monotonic() + seconds
         while self._gained and self._retry_at <= time.monotonic() < until:
             try:
@@ -147,7 +153,10 @@ class Keeper:
                 self._gained.pop(found.key)
                 self._ends.pop(found.key, None)
                 self._failing = None
-                done.append(found)
+                self._done.append(found)
+        if self._gained and time.monotonic() - self._began < _TOGETHER_SECONDS:
+            return []
+        done, self._done = self._done, []
         if done and not self._gained and self._store is not None:
             self._store.rest()
         return done
@@ -204,6 +213,7 @@ class Keeper:
         store, engine = self._store, self._engine
         if store is None:
             return
+        progress = Progress(key)
         newest = store.newest(key, end) if end else None
         yield None
         if newest is None:
@@ -229,7 +239,6 @@ class Keeper:
             )
             raise DoubtfulError(message)
         check_bundle(meta, self._writer.model, self._settings.on_new_bundle)
-        progress = Progress(key)
         partition = engine.pipeline.partition(*key)
         restore = Restore(partition, meta, self._stages)
         for values in store.read(key, meta.log, end):

@@ -20,6 +20,8 @@ _STUCK_SECONDS = 60.0
 _SLICE_MS = 100
 _SLICE_RECORDS = 2_000
 _FETCH_BYTES = 8_388_608
+_FETCH_WAIT_MS = 10  # what is read is there already; a fetch beyond it only keeps the next one waiting
+_IDLE_MS = 20  # the client sleeps so long between two looks at who leads a partition; 100 ms would be most of a read
 
 
 class PartitionReader:
@@ -80,6 +82,8 @@ class PartitionReader:
         partition = TopicPartition(*key)
         what = f"cannot read {key[0]!r}"
         try:
+            # Else it would forget who leads the partitions of one topic (the log) when it turns to another (the input).
+            consumer._cluster.add_topic(key[0])  # noqa: SLF001 - there is no public way
             consumer.assign([partition])
             consumer.seek(partition, begin)
         except KafkaError as error:
@@ -123,6 +127,7 @@ class PartitionReader:
                 isolation_level=isolation,
                 max_poll_records=_SLICE_RECORDS,
                 max_partition_fetch_bytes=_FETCH_BYTES,
-                fetch_max_wait_ms=50,
+                fetch_max_wait_ms=_FETCH_WAIT_MS,
+                retry_backoff_ms=_IDLE_MS,
             )
         return found

@@ -247,7 +247,7 @@ class ScriptedConsumer:
         self._positions: dict[TopicPartition, int] = {}
         self._coordinator = SimpleNamespace(_heartbeat_enabled=True)
         self._fetcher = SimpleNamespace(_next_partition_records=None)
-        self._cluster = SimpleNamespace(topic_id=lambda topic: topic)
+        self._cluster = SimpleNamespace(topic_id=lambda topic: topic, add_topic=lambda _: None)
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
         self._script.call("metadata")

@@ -29,6 +29,7 @@ class Memory(StateStore):
         """Begin empty."""
         self.entries: dict[Key, list[tuple[bytes | None, bytes]]] = {}
         self.failures = 0
+        self.failing: Key | None = None
 
     def topic(self, topic: str) -> str:
         """Name the log."""
@@ -44,6 +45,10 @@ class Memory(StateStore):
 
     def newest(self, key: Key, end: int) -> bytes | None:
         """Return the last META."""
+        if key == self.failing:
+            self.failing = None
+            message = "no answer"
+            raise SourceError(message)
         metas = [value for name, value in self.entries[key][:end] if name == META_KEY]
         return metas[-1] if metas else None
 
@@ -80,7 +85,7 @@ class Input(Source):
 
     def again(self, key: Key, begin: int, end: int) -> Iterator[list[Batch | Rows]]:
         """Yield them ten at a time."""
-        assert key == KEY
+        assert key[0] == KEY[0]
         self.again_from.append(begin)
         for at in range(begin, end, 10):
             yield [self.batch(at, min(at + 10, end))]
@@ -174,6 +179,48 @@ def test_a_partition_that_goes_while_it_is_restored(world: Callable[..., World])
     assert (process.keeper.busy, process.keeper.step(1.0)) == (0, [])
     assert KEY not in process.engine.partitions
     assert process.gain(60).offset == 60
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_the_partitions_of_a_short_restore_come_together(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, *, short: bool
+) -> None:
+    """If it failed, a short restore would wait for work on what came meanwhile, or a long one keep all waiting."""
+    store = Memory()
+    first = world(store)
+    first.gain(0, recorded=False)
+    first.process(0, 60)
+    other = ("in", 1)
+    store.entries[other] = store.entries[KEY]
+    store.failing = other
+    monkeypatch.setattr(keeper, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(keeper, "_TOGETHER_SECONDS", 60.0 if short else 0.0)
+    process = world(store)
+    process.keeper.take({key: Gained(60, recorded=True) for key in (KEY, other)})
+    steps = [process.keeper.step(60.0)]  # ends where the second one fails
+    assert process.keeper.busy == (2 if short else 1)
+    while process.keeper.busy:
+        steps.append(process.keeper.step(60.0))
+    came = [[each.key for each in step] for step in steps if step]
+    assert came == ([[KEY, other]] if short else [[KEY], [other]])
+
+
+def test_a_partition_that_goes_while_it_waits_for_others(world: Callable[..., World]) -> None:
+    """If it failed, records of another member's partition would be asked for."""
+    store = Memory()
+    first = world(store)
+    first.gain(0, recorded=False)
+    first.process(0, 60)
+    other = ("in", 1)
+    store.entries[other] = store.entries[KEY]
+    store.failing = other
+    process = world(store)
+    process.keeper.take({key: Gained(60, recorded=True) for key in (KEY, other)})
+    assert (process.keeper.step(60.0), process.keeper.busy) == ([], 2)
+    process.keeper.drop([KEY])
+    assert process.keeper.busy == 1
+    process.keeper.drop([other])
+    assert (process.keeper.busy, process.keeper.step(1.0)) == (0, [])
 
 
 def test_a_restore_that_fails_is_tried_again(world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:

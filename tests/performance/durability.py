@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -111,8 +112,10 @@ def _restored(daemon: Daemon, streams: int) -> dict[str, float]:
     done = [each for each in daemon.log if each["event"] == "restored"]
     known = sum(each["streams"] for each in done)
     assert known == streams, f"{known} streams were restored, of {streams}"
+    moments = {each["event"]: datetime.fromisoformat(each["timestamp"]) for each in daemon.log}
     return {
         "exec_to_restored_seconds": seconds,
+        "assigned_to_restored_seconds": (moments["ready"] - moments["partitions_assigned"]).total_seconds(),
         "restore_seconds": sum(each["seconds"] for each in done),
         "log_entries": float(sum(each["entries"] for each in done)),
         "records_read_again": float(sum(each["records"] for each in done)),
