@@ -264,6 +264,10 @@ class Engine:
         """Return how many alerts are firing."""
         return sum(int(np.count_nonzero(p.table["firing"])) for p in self.partitions.values())
 
+    def warming(self) -> int:
+        """Return how many live streams have no scored window yet."""
+        return sum(int(np.count_nonzero(p.table["live"] & (p.table["scored"] == 0))) for p in self.partitions.values())
+
     def streams_in_two_partitions(self) -> int:
         """Return how many stream ids are live in more than one partition of a topic."""
         seen: dict[str, Counter[bytes]] = {}

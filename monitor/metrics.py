@@ -214,6 +214,10 @@ class Metrics:
             "tidegauge_clock_resets_total", "Streams whose clock was set back after a run of late records."
         )
         self.streams_active = self._gauge("tidegauge_streams_active", "Live streams in this member's partitions.")
+        self.streams_warming = self._gauge(
+            "tidegauge_streams_warming",
+            "Live streams without a scored window yet: new ones (`tidegauge check` says how long), or short.",
+        )
         self.streams_in_two_partitions = self._gauge(
             "tidegauge_streams_in_two_partitions",
             "Stream ids seen in more than one partition: each is two streams here; the producer's keys are wrong.",

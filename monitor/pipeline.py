@@ -130,7 +130,15 @@ class Partition:
 
 
 class Pipeline:
-    """Windows, scores, lines and alerts for any number of partitions."""
+    """Windows, scores, lines and alerts for any number of partitions.
+
+    Attributes:
+        windower: records → windows.
+        threshold: scores → lines.
+        alerter: scores over lines → alerts.
+        learned: how much of what judges a stream is its own; None = nothing ever is.
+        warmup: windows of a new stream that are not scored.
+    """
 
     def __init__(  # noqa: PLR0913 - one for each stage
         self,
@@ -154,7 +162,11 @@ class Pipeline:
         self._alert_expire = min(alert.expire.ms, record.expire.ms)
         self.windower = Windower(window, record, features)
         self.threshold: Threshold = build(threshold, prior, alert.open_after)
-        self.alerter = Alerter(alert, features, prior.windows_per_stream)
+        detector = model if isinstance(model, Detector) else None
+        self.learned = self.threshold.learned if detector is None else detector.learned
+        self.warmup = 0 if detector is None else detector.warmup
+        members = () if detector is None else detector.members
+        self.alerter = Alerter(alert, features, prior.windows_per_stream, self.learned, members)
 
     @property
     def line_columns(self) -> tuple[AnyColumn, ...]:

@@ -48,6 +48,8 @@ class Scored:
         errors: `(n, F)` float32, zeros where not scored.
         reconstruction: `(n, L, F)` float32, unset where not scored.
         warming: `(n,)` bool, not scored because their stream is new to the detector; None = there is no such time.
+        said: `(n, M)` float32, what each member of a detector made of the window, on the scale of `score`; None = there
+            is no detector.
     """
 
     scored: NDArray[np.bool_]
@@ -55,6 +57,7 @@ class Scored:
     errors: NDArray[np.float32]
     reconstruction: NDArray[np.float32]
     warming: NDArray[np.bool_] | None = None
+    said: NDArray[np.float32] | None = None
 
 
 def score(model: Model, parts: list[Windows], max_missing: float) -> list[Scored]:

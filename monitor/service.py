@@ -259,6 +259,7 @@ class Service:
             metrics.consumer_lag_records.labels(topic, str(partition)).set(records)
         metrics.pending_records.set(engine.pending())
         metrics.streams_active.set(engine.streams())
+        metrics.streams_warming.set(engine.warming())
         metrics.streams_in_two_partitions.set(engine.streams_in_two_partitions())
         metrics.alerts_firing.set(engine.firing())
         if self._ready:

@@ -135,6 +135,7 @@ def _core(config: Config, bundle: Bundle) -> list[str]:
         f"model: {bundle.manifest.members[0].kind}, {features}, bundle {bundle.path}, sha256 {bundle.sha256[:12]}",
         f"window: {window.length} {rows}, one every {window.stride}",
         f"threshold: {_promise(config.threshold)}",
+        f"ready: {_ready(engine)}",
         f"alert: opens after {alert.open_after} windows over the line, resolves after {alert.resolve_after}",
         f"memory: {_size(total)} a stream, {full}",
     ]
@@ -144,6 +145,19 @@ def _core(config: Config, bundle: Bundle) -> list[str]:
         hint = "and is slower: tracked keeps numbers only"
         lines.append(f"memory: threshold.type {kind} keeps a Python object a stream on top of that, {hint}")
     return lines
+
+
+def _ready(engine: Engine) -> str:
+    """Say how many records a new stream needs until it is judged, and until that is by what is usual for itself."""
+    window, pipeline = engine.window, engine.pipeline
+    one = "record" if window.interval is None else "cell"
+    first = window.length + pipeline.warmup * window.stride
+    said = f"a new stream is scored from {one} {first:,} on"
+    learned = pipeline.learned
+    if learned is None:
+        return f"{said}; nothing is learned of it (confidence null)"
+    half = window.length + round(learned.weight) * window.stride
+    return f"{said}; from {one} {max(first, half):,} on its own past counts as much as the bundle's (confidence 0.5)"
 
 
 def _promise(settings: ThresholdSettings) -> str:

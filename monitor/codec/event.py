@@ -39,6 +39,15 @@ class Attribution(_Part):
     expected_upper: float = Field(description="expected plus that quantile")
 
 
+class MemberScore(_Part):
+    """What one member of a detector made of the window; above 1.0 it alone would have been over the line."""
+
+    name: str = Field(
+        description="a member of the bundle, or profile (the hour of the day), or extreme (values never seen)"
+    )
+    anomaly_score: Annotated[float, Field(ge=0)] = Field(description="what it said ÷ threshold")
+
+
 class Window(_Part):
     """The window that the figures are of."""
 
@@ -81,6 +90,15 @@ class AlertData(_Part):
     score: float
     threshold: float
     severity: Literal["info", "warning", "critical"] = Field(description="by anomaly_score when the alert opened")
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None,
+        description="how much of the line was the stream's own: n ÷ (n + prior weight) after n windows, the rest is the"
+        " bundle's; null where nothing is learned of a stream",
+    )
+    members: list[MemberScore] = Field(
+        [],
+        description="with a bundle of several members what each said, the loudest first; not without a window",
+    )
     attribution: list[Attribution]
     window: Window
     position: Position
@@ -167,6 +185,7 @@ class EventEncoder:
         anomaly_score, score, threshold = _short(np.array([ratio, alert.score, alert.threshold]))
         attribution = self._attribution(alert)
         end = None if alert.ends_at is None else to_iso(alert.ends_at)
+        members = _members(alert)
         data = {
             "status": alert.status,
             "alert_id": alert.alert_id,
@@ -174,13 +193,15 @@ class EventEncoder:
             "reason": alert.reason,
             "fingerprint": fingerprint(labels),
             "labels": labels,
-            "annotations": {"summary": _summary(alert, anomaly_score, attribution)},
+            "annotations": {"summary": _summary(alert, anomaly_score, attribution, members)},
             "startsAt": to_iso(alert.starts_at),
             "endsAt": end,
             "anomaly_score": anomaly_score,
             "score": score,
             "threshold": threshold,
             "severity": alert.severity,
+            "confidence": None if alert.confidence is None else _short(np.array([alert.confidence]))[0],
+            **({"members": members} if members else {}),
             "attribution": attribution,
             "window": {
                 "start": to_iso(alert.window_start),
@@ -231,12 +252,35 @@ class EventEncoder:
         ]
 
 
-def _summary(alert: Alert, anomaly_score: float, attribution: Sequence[Mapping[str, Any]]) -> str:
+def _members(alert: Alert) -> list[dict[str, Any]]:
+    """Return what each member said as a multiple of the line, the loudest first."""
+    if not alert.members:
+        return []
+    said = np.array([score for _, score in alert.members])
+    order = np.argsort(-said, kind="stable")
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratios = _short(said[order] / np.float64(alert.threshold))
+    return [{"name": alert.members[i][0], "anomaly_score": ratio} for i, ratio in zip(order, ratios, strict=True)]
+
+
+def _spoke(members: Sequence[Mapping[str, Any]]) -> str:
+    """Say which members were over the line; the loudest, if it took all of them together."""
+    over = [str(member["name"]) for member in members if member["anomaly_score"] > 1]
+    over = over or [str(member["name"]) for member in members[:1]]
+    return f", said by {' and '.join(over)}" if over else ""
+
+
+def _summary(
+    alert: Alert,
+    anomaly_score: float,
+    attribution: Sequence[Mapping[str, Any]],
+    members: Sequence[Mapping[str, Any]],
+) -> str:
     """Say in one sentence what happened."""
     if alert.status == "firing":
         worst = attribution[0]
         led = f"led by {worst['feature']} ({worst['share']:.0%})"
-        return f"{alert.stream} is anomalous: score {anomaly_score:.3g} times its line, {led}"
+        return f"{alert.stream} is anomalous: score {anomaly_score:.3g} times its line, {led}{_spoke(members)}"
     if alert.reason == "recovered":
         return f"{alert.stream} is normal again: score {anomaly_score:.3g} times its line"
     why = "its stream sends nothing" if alert.reason == "expired" else "the model changed"

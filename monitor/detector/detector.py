@@ -24,6 +24,7 @@ from monitor.detector.profile import Profile
 from monitor.score import Scored
 from monitor.strangeness import Strangeness, VoicePrior
 from monitor.table import AnyColumn, StreamTable
+from monitor.threshold import Learned
 from monitor.window.windows import Windows
 
 MOST = 0.98
@@ -54,6 +55,9 @@ class Detector:
 
     Attributes:
         columns: of all its steps.
+        members: names of what `Scored.said` has: the bundle's members, and the voices without a network.
+        learned: how much of what the voices are held against is a stream's own.
+        warmup: windows of a new stream that are learned from and not scored.
     """
 
     def __init__(
@@ -90,6 +94,11 @@ class Detector:
         short = max(3, round(settings.windows_per_day / 24))
         self._hours = Strangeness("hours", [_PROFILE], min(short, 64), settings.weight) if settings.profile else None
         self._extreme = Extreme(features) if settings.extreme else None
+        names = tuple(part.name for part in settings.parts)
+        self._speakers = [names.index(voice.part) for voice in settings.voices]
+        beside = [name for name, on in (("profile", settings.profile), ("extreme", settings.extreme)) if on]
+        self.members = (*names, *beside)
+        self.learned, self.warmup = Learned("voices_seen", settings.weight), settings.warmup
         steps = (self._level, *self._distances.values(), self._strangeness, self._profile, self._hours, self._extreme)
         self.columns: tuple[AnyColumn, ...] = tuple(
             column for step in steps if step is not None for column in step.columns
@@ -104,12 +113,14 @@ class Detector:
         usable = windows.missing <= max_missing
         at = np.flatnonzero(usable)
         warming = np.zeros(count, np.bool_)
+        told = np.zeros((count, len(self.members)), np.float32)
         found = Scored(
             usable,
             np.full(count, np.nan),
             np.zeros((count, features), np.float32),
             np.zeros((count, length, features), np.float32),
             warming,
+            told,
         )
         if len(at) == 0:
             return found
@@ -129,10 +140,9 @@ class Detector:
         warm = np.empty(len(at), np.bool_)
         for turn in _rounds(slots):
             warm[turn] = table["voices_seen"][slots[turn]] >= self._settings.warmup
-            score = self._step(
+            found.score[at[turn]], told[at[turn]] = self._step(
                 table, slots[turn], windows.end[at[turn]], values[turn], views[turn], [part[turn] for part in vectors]
             )
-            found.score[at[turn]] = score
         new = at[~warm]
         warming[new], usable[new], found.score[new], found.errors[new] = True, False, np.nan, 0.0
         return found
@@ -206,8 +216,11 @@ class Detector:
         values: NDArray[np.float32],
         scaled: NDArray[np.float32],
         vectors: list[NDArray[np.float64]],
-    ) -> NDArray[np.float64]:
-        """Return the score of one window of each of distinct streams; while a stream warms up it means nothing."""
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the score of one window of each of distinct streams, and what each member said of it.
+
+        While a stream warms up both mean nothing.
+        """
         logs = np.empty((len(slots), len(vectors)))
         measured: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         for number, (voice, vector) in enumerate(zip(self._settings.voices, vectors, strict=True)):
@@ -219,6 +232,9 @@ class Detector:
             logs[:, number] = measured[voice.part][_MEASURED.index(voice.form)]
         seen = table["voices_seen"][slots]
         said = self._strangeness.step(table, slots, logs)
+        members = np.zeros((len(slots), len(self.members)))
+        for number, speaker in enumerate(self._speakers):
+            members[:, speaker] = np.maximum(members[:, speaker], self._settings.gain * said[:, number])
         if self._settings.fuse == "max":
             score = said.max(axis=1)
         else:
@@ -230,8 +246,10 @@ class Detector:
         if self._profile is not None and self._hours is not None:
             error, counts = self._profile.step(table, slots, scaled[:, -1, 0].astype(np.float64), end)
             hours = self._hours.step(table, slots, error[:, None])[:, 0]
+            members[:, len(self._settings.parts)] = np.where(counts, np.maximum(self._settings.gain * hours, 0.0), 0.0)
             score = np.where(counts, np.maximum(score, self._settings.gain * hours), score)
         score = np.clip(score, 0.0, MOST)
+        members = np.minimum(members, MOST)
         warm = seen >= self._settings.warmup
         if self._extreme is not None:
             length = values.shape[1]
@@ -239,9 +257,9 @@ class Detector:
             fresh = np.where(new[:, :, None], values, np.float32(np.nan))
             if not (seen == 0).any():
                 fresh = fresh[:, -self._stride :]
-            score = np.maximum(score, self._extreme.step(table, slots, fresh, warm))
-        found: NDArray[np.float64] = score
-        return found
+            members[:, -1] = self._extreme.step(table, slots, fresh, warm)
+            score = np.maximum(score, members[:, -1])
+        return score, members
 
 
 def _rounds(slots: NDArray[np.int32]) -> Iterator[NDArray[np.intp]]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from monitor.threshold.base import DAY_MS, DEFAULT_BUDGET, Prior, Threshold, ThresholdSettings, lines
+from monitor.threshold.base import DAY_MS, DEFAULT_BUDGET, Learned, Prior, Threshold, ThresholdSettings, lines
 from monitor.threshold.river import P2, RollingQuantile
 from monitor.threshold.static import Static
 from monitor.threshold.tracked import Tracked
@@ -35,6 +35,7 @@ __all__ = [
     "KINDS",
     "P2",
     "AnyThresholdSettings",
+    "Learned",
     "Prior",
     "QuantileScale",
     "RollingQuantile",

@@ -16,6 +16,7 @@ from monitor.table import AnyColumn, Column, StreamTable
 
 DAY_MS = 86_400_000
 DEFAULT_BUDGET = 0.1
+_LEAST_WEIGHT = 1e-9
 LEAST_SCORE = 1e-12
 QUIET_BEFORE_EVENT = 20
 """Windows without one over the line before the next one over it is a new event."""
@@ -46,6 +47,24 @@ class Prior:
         table = np.array(self.quantiles, np.float64)
         found = np.interp(-np.log1p(-q), -np.log1p(-np.minimum(table[:, 0], 1 - 1e-15)), table[:, 1])
         return max(float(found), LEAST_SCORE)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """How much of what judges a stream is its own, and how much the bundle's prior: n ÷ (n + weight).
+
+    Attributes:
+        column: counts the windows that were learned from.
+        weight: windows that the prior counts for.
+    """
+
+    column: str
+    weight: float
+
+    def share(self, table: StreamTable, slots: NDArray[np.int32], since: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the share `(n,)`, in [0, 1], as it was before the last `since` `(n,)` windows of these streams."""
+        own = (table[self.column][slots] - since).astype(np.float64)
+        return own / (own + max(self.weight, _LEAST_WEIGHT))
 
 
 class ThresholdSettings(BaseModel):
@@ -82,10 +101,16 @@ class ThresholdSettings(BaseModel):
 
 
 class Threshold(ABC):
-    """A kind of line. Subclasses with a `Settings` class are found by the configuration."""
+    """A kind of line. Subclasses with a `Settings` class are found by the configuration.
+
+    Attributes:
+        columns: its state.
+        learned: how much of a line is its stream's own; None = nothing ever is.
+    """
 
     Settings: ClassVar[type[ThresholdSettings]]
     columns: tuple[AnyColumn, ...] = ()
+    learned: Learned | None = None
 
     @abstractmethod
     def __init__(self, settings: Any, prior: Prior, open_after: int) -> None:  # noqa: ANN401 - each kind has its own

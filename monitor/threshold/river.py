@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from monitor.table import Column, ObjectColumn, StreamTable
-from monitor.threshold.base import LEAST_SCORE, Prior, Threshold, ThresholdSettings
+from monitor.threshold.base import LEAST_SCORE, Learned, Prior, Threshold, ThresholdSettings
 
 
 class _River(Threshold):
@@ -26,6 +26,7 @@ class _River(Threshold):
         self._stats = stats
         self._q = 1 - settings.rate(prior.windows_per_day)
         self._weight = settings.prior_weight
+        self.learned = Learned("quantile_count", settings.prior_weight)
         self._log_prior = float(np.log(prior.quantile(self._q)))
         self.columns = (
             ObjectColumn("quantile", self._create, self._dump, self._load),

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from monitor.duration import Duration, PositiveDuration
 from monitor.table import Column, StreamTable
-from monitor.threshold.base import LEAST_SCORE, QUIET_BEFORE_EVENT, Prior, Rates, Threshold, ThresholdSettings
+from monitor.threshold.base import LEAST_SCORE, QUIET_BEFORE_EVENT, Learned, Prior, Rates, Threshold, ThresholdSettings
 
 _CLIP = 4.0
 _LEAST_VARIANCE = 1e-6  # a constant stream must not lower its line onto its own score
@@ -49,6 +49,7 @@ class Tracked(Threshold):
         """Set up with the calibration of the bundle."""
         self._settings = settings
         self._rates = Rates(settings, settings.prior_weight, prior.windows_per_day)
+        self.learned = Learned("line_n", settings.prior_weight)
         self._open_after = open_after
         half_life = settings.half_life
         self._half_life_ms: int | None = None

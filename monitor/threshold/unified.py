@@ -33,7 +33,7 @@ from pydantic import Field
 
 from monitor.strangeness import Strangeness, VoicePrior
 from monitor.table import Column, StreamTable
-from monitor.threshold.base import LEAST_SCORE, QUIET_BEFORE_EVENT, Prior, Rates, Threshold, ThresholdSettings
+from monitor.threshold.base import LEAST_SCORE, QUIET_BEFORE_EVENT, Learned, Prior, Rates, Threshold, ThresholdSettings
 
 LEVEL = 0.36
 LONGEST_REST = 150
@@ -60,6 +60,7 @@ class _Fatigued(Threshold):
         """Set up with the calibration of the bundle."""
         self._settings, self._open_after = settings, open_after
         self._calibrated = prior.calibrated
+        self.learned = Learned("line_n", settings.prior_weight)
         self._budget = settings.q is None
         self._rates = Rates(settings, settings.prior_weight, prior.windows_per_day)
         self._rest = min(round(0.2 * prior.windows_per_stream), LONGEST_REST) if self._budget else QUIET_BEFORE_EVENT

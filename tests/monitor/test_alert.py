@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from monitor.alert import Alert, Alerter, AlertSettings, Expiry, Severity, alert_id
 from monitor.duration import Duration
-from monitor.table import StreamTable
+from monitor.table import Column, StreamTable
+from monitor.threshold import Learned
 from tests.monitor.batches import live, scored, windows
 
 NAN = float("nan")
@@ -273,3 +274,45 @@ def test_settings() -> None:
     for wrong in ({"open_after": 0}, {"rest": -1}, {"rest": "often"}, {"expire": "0s"}, {"resolve": 3}):
         with pytest.raises(ValidationError):
             AlertSettings.model_validate(wrong)
+
+
+class Counting(Machine):
+    """A machine whose line has learned from as many windows as it was given, after a prior of ten."""
+
+    def __init__(self, **settings: object) -> None:
+        """Set up with settings."""
+        super().__init__(0.0, **settings)
+        self.alerter = Alerter(AlertSettings.model_validate(settings), 2, 0.0, Learned("line_n", 10.0))
+        self.table = live(StreamTable((*self.alerter.columns, Column("line_n", np.int64))), 2)
+
+    def batch(
+        self,
+        slot: Sequence[int],
+        end: Sequence[int],
+        score: Sequence[float],
+        restarted: Sequence[int] = (),
+        expiries: Sequence[Expiry] = (),
+    ) -> list[Alert]:
+        """Take a batch; lines learn before alerts are made."""
+        known = ~np.isnan(np.array(score, np.float64))
+        np.add.at(self.table["line_n"], np.array(slot, np.intp)[known], 1)
+        return super().batch(slot, end, score, restarted, expiries)
+
+
+@pytest.mark.parametrize("size", [1, 3, 9])
+def test_confidence_is_that_of_the_window(size: int) -> None:
+    """If it failed, it would depend on batches, or an alert on a stream that is new would look as sure as any."""
+    machine = Counting(open_after=1, resolve_after=1, rest=0)
+    scores = [0, NAN, 9, 0, NAN, NAN, 0, 0, 9]
+    found = [alert for at in range(0, len(scores), size) for alert in machine.take(*scores[at : at + size])]
+    assert events(found) == [("firing", 3), ("recovered", 4), ("firing", 9)]
+    assert_allclose([alert.confidence or -1.0 for alert in found], [1 / 11, 2 / 12, 5 / 15])
+    (expired,) = machine.take(expiries=[Expiry(0, 500, 60_000)])
+    assert expired.confidence == found[-1].confidence
+
+
+def test_a_line_that_never_learns_has_no_confidence() -> None:
+    """If it failed, a static line would be shown as one that is still being learned."""
+    (firing,) = Machine(open_after=1).take(9)
+    assert firing.confidence is None
+    assert firing.members == ()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from models.bundle import Bundle
+from models.serving import Model
 from monitor.config import ConfigError, load
-from monitor.engine import effective_window
+from monitor.engine import Engine, effective_window
+from monitor.sources.base import Rows
 
 
 def trained(bundle: Bundle, **window: Any) -> Bundle:
@@ -33,3 +36,14 @@ def test_a_gap_without_any_interval_is_refused(bundle: Bundle) -> None:
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
     assert effective_window(load(None, ["window.max_gap=0"]), bundle).max_gap == 0
+
+
+def test_streams_without_a_scored_window_are_counted(bundle: Bundle) -> None:
+    """If it failed, nobody would see that new streams are not watched yet, or that they never are."""
+    engine = Engine(load(None), bundle, Model(bundle))
+    rows = 14
+    time = np.arange(rows, dtype=np.int64) * 60_000
+    values = np.zeros((rows, 2), np.float32)
+    stream = np.repeat(np.array([0, 1], np.int32), [12, 2])  # a window is 12 rows
+    engine.process([Rows("in", 0, ["long", "short"], stream, time, values, np.arange(rows, dtype=np.int64))])
+    assert (engine.streams(), engine.warming()) == (2, 1)

@@ -76,7 +76,7 @@ def test_what_operators_are_told_of_is_there() -> None:
         windows_unscored_total windows_ignored_total coverage_ratio batch_windows_bucket scoring_duration_seconds_sum
         processing_duration_seconds_count anomaly_score_bucket streams_active alerts_firing alerts_published_total
         alert_publish_failures_total errors_total clock_resets_total streams_in_two_partitions unknown_features_total
-        transactions_total commit_duration_seconds_count"""
+        streams_warming transactions_total commit_duration_seconds_count"""
     assert {f"tidegauge_{name}" for name in promised.split()} <= names
     assert {"process_resident_memory_bytes", "python_info", "python_gc_collections_total"} <= names
     assert not any(name.endswith("_created") for name in names)

@@ -60,12 +60,15 @@ def test_it_says_what_would_happen(run: Run, write: Write) -> None:
         "model: lstm, 2 features (pressure, flow)",
         "window: 12 records, one every 1",
         "threshold: tracked, 0.1 alerts a stream and day",
+        "ready: a new stream is scored from record 12 on; from record 212 on its own past counts as",
         "memory: ",
     ):
         assert any(line.startswith(part) for line in said), part
     assert "Python object" not in done.out
     assert "keeps a Python object a stream" in run("check", path, "--set", "threshold.type=p2").out
     assert "threshold: static, 3" in run("check", path, "--set", "threshold={type: static, value: 3}").out
+    static = run("check", path, "--set", "threshold={type: static, value: 3}").out
+    assert "scored from record 12 on; nothing is learned of it (confidence null)" in static
     assert "0.001 crossings a scored window" in run("check", path, "--set", "threshold.q=0.999").out
 
 

@@ -67,6 +67,26 @@ def test_the_event_is_as_documented() -> None:
     assert second["actual"] is None
 
 
+def test_members_and_confidence() -> None:
+    """If it failed, an event would not say who spoke, or an event of a plain bundle would have an empty list."""
+    plain = json.loads(encoder().encode(ALERT).value or b"")["data"]
+    assert plain["confidence"] is None
+    assert "members" not in plain
+    assert "said by" not in plain["annotations"]["summary"]
+    alert = replace(ALERT, confidence=1 / 3, members=(("lstm", 0.2), ("pca", 0.058), ("extreme", 0.232)))
+    event = json.loads(encoder().encode(alert).value or b"")
+    AlertEvent.model_validate(event)
+    assert event["data"]["confidence"] == 0.33333334
+    assert event["data"]["members"] == [
+        {"name": "extreme", "anomaly_score": 2.0},
+        {"name": "lstm", "anomaly_score": 1.7241379},
+        {"name": "pca", "anomaly_score": 0.5},
+    ]
+    assert event["data"]["annotations"]["summary"].endswith("led by pressure (81%), said by extreme and lstm")
+    quiet = json.loads(encoder().encode(replace(ALERT, members=(("a", 0.09), ("b", 0.1)))).value or b"")
+    assert quiet["data"]["annotations"]["summary"].endswith("said by b")
+
+
 def test_numbers_are_the_shortest_decimals_of_their_float32() -> None:
     """If it failed, two machines could print the same alert differently, or with seventeen digits."""
     event = json.loads(encoder().encode(replace(ALERT, score=1 / 3, threshold=0.1)).value or b"")

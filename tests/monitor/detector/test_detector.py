@@ -208,6 +208,54 @@ def test_the_pipeline_calls_it_unscored() -> None:
     assert table["scored"][0] == table["line_n"][0] == windows - WARMUP
 
 
+def test_an_alert_names_members_and_confidence() -> None:
+    """If it failed, nobody could tell which member to doubt, or how little was known of a new stream."""
+    found = []
+    rows = course(1)
+    rows[150:155] = 10
+    samples = [("s", MINUTE * row, float(value)) for row, value in enumerate(rows[:, 0])]
+    for size in (1, 400):
+        pipeline = Pipeline(
+            RecordSettings(),
+            WindowSettings(length=LENGTH, stride=1),
+            Unified.Settings(),
+            AlertSettings(),
+            detector("stream"),
+            dataclasses.replace(PRIOR, calibrated=True),
+            1,
+        )
+        feed = Feed(pipeline)
+        found.append([a for at in range(0, 400, size) for a in feed.send(*samples[at : at + size]).alerts])
+    alone, together = ([(a.time, a.confidence, a.members) for a in alerts] for alerts in found)
+    assert alone == together
+    firing = next(alert for alert in found[0] if alert.status == "firing" and alert.time >= 300 * MINUTE)
+    windows = firing.time // MINUTE - (LENGTH - 1)  # before this one, those of the time of warming up among them
+    assert firing.confidence == windows / (windows + 50)
+    said = dict(firing.members)
+    assert set(said) == {"half", "plain", "profile", "extreme"}
+    assert max(said.values()) > firing.threshold
+
+
+@pytest.mark.parametrize("scale", ["stream", "raw"])
+def test_what_members_said_explains_the_score(scale: str) -> None:
+    """If it failed, an alert would name members that had nothing to do with it."""
+    kind = detector(scale)
+    table = StreamTable(kind.columns)
+    slot = table.assign(b"s")
+    table.admit(np.array([slot]))
+    made = kind.judge(table, windows_of([slot], [course(1 if scale == "stream" else 2)], 0, 400), 0.5)
+    assert made.said is not None
+    said = made.said[made.scored].astype(np.float64)
+    score = made.score[made.scored]
+    assert kind.members == ("half", "plain", *(("profile", "extreme") if scale == "stream" else ()))
+    assert (said >= 0).all()
+    assert (said.max(axis=1) >= score - 1e-6).all()  # a mean of voices is no louder than the loudest of them
+    if scale == "stream":
+        extreme = said[:, 3]
+        assert (extreme > 0.5).any()
+        assert (score >= extreme - 1e-6).all()
+
+
 def test_a_window_that_lacks_too_much_is_not_scored() -> None:
     """If it failed, what was never measured would be called normal."""
     rows = course(1)
