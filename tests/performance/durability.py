@@ -133,7 +133,7 @@ def changelog(bootstrap: str, bundle: Bundle, folder: Path, count: int, patience
     topic = f"{config['source']['group_id']}-state-{input_of(config)}"
     fill(bootstrap, input_of(config), job.STREAMS, count)
     path = written(config, folder)
-    cluster.consume(path, count, bundle, model=False)
+    rate = cluster.consume(path, count, bundle, model=False)["records_per_second"]
     before = least = _size(bootstrap, topic)
     end = time.monotonic() + patience
     since = time.monotonic()
@@ -146,6 +146,7 @@ def changelog(bootstrap: str, bundle: Bundle, folder: Path, count: int, patience
     tables = job.STREAMS * sum(table.bytes_per_stream().values())
     return {
         "records": float(count),
+        "records_per_second": rate,
         "mb_before_compaction": before / _MB,
         "mb_after_compaction": least / _MB,
         "mb_of_tables": tables / _MB,

@@ -32,8 +32,7 @@ def _producer(bootstrap: str) -> Producer:
 
 def _values() -> list[bytes]:
     """Return values for `_ROWS` rows, `_VARIANTS` of each."""
-    found = job.values(_ROWS * job.STREAMS)
-    return [found[row * job.STREAMS + variant] for row in range(_ROWS) for variant in range(_VARIANTS)]
+    return job.values(_ROWS * _VARIANTS, _VARIANTS)
 
 
 class _Writer:

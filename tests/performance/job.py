@@ -41,10 +41,10 @@ def bundle(folder: Path) -> Bundle:
     return train(cells, WindowShape(length=LENGTH, stride=STRIDE), NAMES, settings, path)
 
 
-def values(count: int) -> list[bytes]:
-    """Return `count` raw values of about 144 bytes, without alerts in them."""
+def values(count: int, streams: int = STREAMS) -> list[bytes]:
+    """Return `count` raw values of about 144 bytes, without alerts in them, of so many streams in turn."""
     random = np.random.default_rng(1)
-    at = np.arange(count)[:, None] // STREAMS
+    at = np.arange(count)[:, None] // streams
     numbers = np.round(np.sin(at / 5 + np.arange(FEATURES)) + 0.1 * random.normal(size=(count, FEATURES)), 6)
     return [json.dumps({"values": dict(zip(NAMES, row, strict=True))}).encode() for row in numbers.tolist()]
 
