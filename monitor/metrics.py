@@ -153,6 +153,10 @@ class Metrics:
         """Count an error of a stage of the loop."""
         self.errors.labels(stage, error_type(error)).inc()
 
+    def refused(self, error: BaseException) -> None:
+        """Count an attempt to publish that failed; may be called by any thread."""
+        self.alert_publish_failures.labels(error_type(error)).inc()
+
     def count_windows(self, scored: int, unscored: Mapping[str, int]) -> None:
         """Count the windows of a batch, and bring the coverage up to date; NaN before the first window."""
         self.windows_scored.inc(scored)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
@@ -30,6 +30,10 @@ _POLL_SECONDS = 0.5
 _LONGEST_PAUSE = 30.0
 
 
+def _nobody(error: Exception) -> None:
+    """Tell nobody."""
+
+
 def relayed(config: Config) -> tuple[list[SinkSettings], list[SinkSettings]]:
     """Return the sinks that are fed from the alerts topic, and those that get events before the commit."""
     kafka = config.source is not None and config.source.type == "kafka"
@@ -39,8 +43,8 @@ def relayed(config: Config) -> tuple[list[SinkSettings], list[SinkSettings]]:
     return [sink for sink in config.sink if sink.type != "kafka"], []
 
 
-def relays(config: Config) -> list[Relay]:
-    """Start the relays that a configuration asks for.
+def relays(config: Config, failed: Callable[[Exception], None] = _nobody) -> list[Relay]:
+    """Start the relays that a configuration asks for; `failed` is told of each try that fails, by their threads.
 
     Each has a consumer group of its own, `<group_id>.<type>`; the second of a type is `<group_id>.<type>-2`. In one
     group, two files would get half of the events each.
@@ -55,7 +59,7 @@ def relays(config: Config) -> list[Relay]:
             seen[settings.type] += 1
             again = f"-{seen[settings.type]}" if seen[settings.type] > 1 else ""
             group = f"{config.source.group_id}.{settings.type}{again}"  # type: ignore[union-attr]  # a Kafka source
-            started.append(Relay(config, settings, group))
+            started.append(Relay(config, settings, group, failed))
     except BaseException:
         for relay in started:
             relay.close()
@@ -66,13 +70,16 @@ def relays(config: Config) -> list[Relay]:
 class Relay:
     """Feeds one sink, in a thread of its own, until it is closed."""
 
-    def __init__(self, config: Config, settings: SinkSettings, group: str) -> None:
+    def __init__(
+        self, config: Config, settings: SinkSettings, group: str, failed: Callable[[Exception], None] = _nobody
+    ) -> None:
         """Open the sink, and start.
 
         Args:
             config: the configuration.
             settings: the sink's.
             group: the consumer group that keeps how far the sink has got.
+            failed: told of each try that fails, by this relay's thread.
 
         Raises:
             SinkError: if the sink cannot be opened.
@@ -82,6 +89,7 @@ class Relay:
         self._source = config.source
         self._topic = next(sink.topic for sink in config.sink if sink.type == "kafka")  # type: ignore[attr-defined]  # the Kafka sink's
         self._group = group
+        self._failed = failed
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"relay-{settings.type}", daemon=True)
         self._thread.start()
@@ -102,8 +110,10 @@ class Relay:
             try:
                 self._follow()
             except (KafkaProblem, SinkError) as error:
+                self._failed(error)
                 log.warning("relay_failed", sink=self._settings.type, error=str(error))
             except Exception as error:
+                self._failed(error)
                 log.exception("relay_failed", sink=self._settings.type, error=type(error).__name__)
             self._sink.tick()  # the receiver must not take a fault of Kafka for the end of its alerts
             self._ended.wait(pause)
@@ -155,6 +165,7 @@ class Relay:
             try:
                 self._sink.deliver(events)
             except SinkError as error:
+                self._failed(error)
                 log.warning("sink_failed", sink=self._settings.type, error=str(error), permanent=error.permanent)
                 if error.permanent:
                     return True  # the receiver has understood and refused: the next ones must not wait for ever

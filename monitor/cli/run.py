@@ -83,7 +83,7 @@ def command(config_path: Path, overrides: tuple[str, ...]) -> None:
                 guard.daemon = True
                 guard.start()
 
-            fed = relays(config)
+            fed = relays(config, metrics.refused)
             for name in SIGNALS:
                 signal.signal(name, stop)
             gc.collect()

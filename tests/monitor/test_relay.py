@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from monitor.config import load
+from monitor.metrics import Metrics
 from monitor.relay import Relay
 from tests.integration.daemon import until
 from tests.kafka.broker import Broker
@@ -67,6 +68,26 @@ def test_what_fired_before_a_restart_is_sent_again(kafka: Broker, topic: Callabl
     with Receiver() as third, relay(kafka, alerts, group, third):
         until(lambda: len(third.alerts) >= 1, "what fires is not sent again")
     assert streams(third) == ["late"]
+
+
+def test_a_sink_that_takes_nothing_is_counted(kafka: Broker, topic: Callable[..., str], group: str) -> None:
+    """If it failed, nothing but the log would say that alerts do not arrive where somebody looks."""
+    alerts = topic()
+    put(kafka, alerts, ("pump", 0, 0))
+    source = f"{{type: kafka, bootstrap_servers: ['{kafka.bootstrap}'], topics: [in], group_id: g}}"
+    sinks = f"[{{type: kafka, topic: {alerts}}}, {{type: jsonl, path: /dev/full}}]"
+    config = load(None, [f"source={source}", f"sink={sinks}"])
+    metrics = Metrics()
+    found = Relay(config, config.sink[1], group, metrics.refused)
+    try:
+        until(lambda: _failures(metrics) > 0, "a full disk is not counted")
+    finally:
+        found.close(timeout=30)
+
+
+def _failures(metrics: Metrics) -> float:
+    """Return how many attempts to publish have failed."""
+    return sum(each.value for family in metrics.alert_publish_failures.collect() for each in family.samples)
 
 
 def test_an_alert_has_one_teller(kafka: Broker, topic: Callable[..., str], group: str) -> None:
