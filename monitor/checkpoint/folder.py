@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,36 +21,16 @@ from monitor.checkpoint.files import (
     truncate,
     write,
 )
-from monitor.checkpoint.journal import Entry, Journal, Segment, damaged
+from monitor.checkpoint.journal import Entry
+from monitor.checkpoint.look import CHECKPOINT, Checkpoint, Look, Stand, checkpoint_of
 from monitor.message import Message
-from monitor.state import META_KEY, StateError, StateStore, read_meta
+from monitor.state import META_KEY, read_meta
 from monitor.state.store import Key
 
-FORMAT = 1
-_CHECKPOINT, _NEW, _LOCK = "checkpoint.json", "checkpoint.new", "lock"
+_NEW, _LOCK = "checkpoint.new", "lock"
 
 
-class Stand(msgspec.Struct, gc=False):
-    """Where a partition stands: its next input offset, the next position in its log, and the newest META."""
-
-    topic: str
-    partition: int
-    offset: int
-    end: int
-    meta: bytes = b""
-
-
-class Checkpoint(msgspec.Struct, kw_only=True, gc=False):
-    """What `checkpoint.json` says; `input` is the source's own."""
-
-    format: int = FORMAT
-    input: msgspec.Raw = msgspec.Raw(b"null")
-    partitions: list[Stand] = []
-    outputs: list[Place] = []
-    log: list[Segment] = []
-
-
-class Folder(StateStore):
+class Folder(Look):
     """The directory, as the one process that has it sees it.
 
     Attributes:
@@ -71,13 +51,10 @@ class Folder(StateStore):
             self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._alone()
-            self.found = self._read()
+            self._take(checkpoint_of(path))
         except BaseException:
             self.close()
             raise
-        known = self.found or Checkpoint()
-        self._stands = {(each.topic, each.partition): each for each in known.partitions}
-        self._journal = Journal(path, known.log)
 
     def begin(self, outputs: Sequence[str], source: bytes) -> list[str]:
         """Bring log and outputs to what the checkpoint says, and write a new one.
@@ -126,33 +103,10 @@ class Folder(StateStore):
         self._write(source)
 
     @property
-    def positions(self) -> dict[Key, int]:
-        """The committed positions."""
-        return {key: stand.offset for key, stand in self._stands.items()}
-
-    @property
     def needed(self) -> int:
         """The lowest input offset that a restore reads; 0 where it is not known."""
         stands = [min(s.offset, read_meta(s.meta).needed) if s.meta else 0 for s in self._stands.values()]
         return min(stands, default=0)
-
-    def topic(self, topic: str) -> str:
-        """Return the input topic itself: that is how entries name their partition."""
-        return topic
-
-    def ends(self, keys: Iterable[Key]) -> Mapping[Key, int]:
-        """Return the end of each log."""
-        return {key: self._stands[key].end if key in self._stands else 0 for key in keys}
-
-    def newest(self, key: Key, end: int) -> bytes | None:
-        """Return the newest META, which the checkpoint itself has."""
-        del end
-        stand = self._stands.get(key)
-        return None if stand is None else stand.meta or None
-
-    def read(self, key: Key, begin: int, end: int) -> Iterator[Sequence[bytes]]:
-        """Yield the entries' values."""
-        return self._journal.read(key, begin, end)
 
     def close(self) -> None:
         """Let another process have it. May be called twice."""
@@ -168,30 +122,6 @@ class Folder(StateStore):
             message = f"state.path {self.path}: another process has it: stop that one, or give each its own"
             raise CheckpointError(message, EXIT_FENCED) from None
 
-    def _read(self) -> Checkpoint | None:
-        """Return the checkpoint that is there."""
-        path = self.path / _CHECKPOINT
-        with said(f"state.path {self.path}"):
-            if not path.exists():
-                return None
-            text = path.read_bytes()
-        try:
-            version = bytes(msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("format", b""))
-            if version.isdigit() and int(version[:9]) != FORMAT:
-                message = (
-                    f"state.path {self.path}: has format {int(version[:9])}, and this version reads {FORMAT}:"
-                    " run the version that wrote it"
-                )
-                raise CheckpointError(message)
-            found = msgspec.json.decode(text, type=Checkpoint)
-            for stand in found.partitions:
-                if stand.meta:
-                    read_meta(stand.meta)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, StateError) as error:
-            what = f"{_CHECKPOINT}: {error}"
-            raise damaged(self.path, what) from None
-        return found
-
     def _write(self, source: bytes) -> None:
         """Write the checkpoint, and remove the files of the log that are not needed any more."""
         dropped: list[str] = []
@@ -206,7 +136,7 @@ class Folder(StateStore):
         )
         with said(f"state.path {self.path}"):
             write(self.path / _NEW, msgspec.json.encode(checkpoint))
-            os.replace(self.path / _NEW, self.path / _CHECKPOINT)  # noqa: PTH105 - the instant at which all of it counts
+            os.replace(self.path / _NEW, self.path / CHECKPOINT)  # noqa: PTH105 - the instant at which all of it counts
             sync_folder(self.path)
             self._journal.remove(dropped)
 

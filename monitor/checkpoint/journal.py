@@ -6,9 +6,11 @@ was never committed. Nothing is ever executed or unpickled.
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -53,6 +55,7 @@ class Journal:
     def __init__(self, folder: Path, segments: Sequence[Segment]) -> None:
         """Take what the checkpoint names."""
         self._folder = folder
+        self._held: dict[str, BinaryIO] = {}
         self.segments = list(segments)
 
     def begin(self) -> None:
@@ -71,6 +74,26 @@ class Journal:
             if there[segment.name] > segment.size:
                 truncate(self._folder / segment.name, segment.size)
         self.remove(set(there) - names)
+
+    def hold(self) -> bool:
+        """Open all files, so that they can be read although another process removes them; False: one is gone.
+
+        Raises:
+            OSError: if one cannot be read.
+        """
+        try:
+            for segment in self.segments:
+                self._held[segment.name] = (self._folder / segment.name).open("rb")
+        except FileNotFoundError:
+            self.release()
+            return False
+        return True
+
+    def release(self) -> None:
+        """Close what is held. May be called twice."""
+        for file in self._held.values():
+            file.close()
+        self._held.clear()
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Append entries; they are on disk when this returns.
@@ -132,7 +155,7 @@ class Journal:
 
     def _entries(self, segment: Segment) -> Iterator[list[Entry]]:
         left, rest = segment.size, b""
-        with said(f"state.path {self._folder}"), (self._folder / segment.name).open("rb") as file:
+        with said(f"state.path {self._folder}"), self._open(segment.name) as file:
             while left:
                 data = file.read(min(_SLICE, left))
                 if not data:
@@ -144,6 +167,15 @@ class Journal:
         if rest:
             what = f"{segment.name} ends in the middle"
             raise damaged(self._folder, what)
+
+    def _open(self, name: str) -> BinaryIO:
+        """Return a file of the log, to be read from its beginning."""
+        held = self._held.get(name)
+        if held is None:
+            return (self._folder / name).open("rb")
+        file = os.fdopen(os.dup(held.fileno()), "rb")
+        file.seek(0)
+        return file
 
     def _split(self, name: str, data: bytes) -> tuple[list[Entry], bytes]:
         """Return the entries that bytes hold, and the bytes of the one that is not whole."""

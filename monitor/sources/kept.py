@@ -11,7 +11,6 @@ restore needs its records. A file that was replaced while nobody read it is refu
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,8 @@ from monitor.message import Message
 from monitor.record import RecordSettings
 from monitor.sources.base import Batch, Gained, Key, Output, Rows, Source, SourceError
 from monitor.sources.batches import bounds, part
-from monitor.sources.files import EXIT_OPERATOR, FileSettings, topic
+from monitor.sources.earlier import Earlier
+from monitor.sources.files import FileSettings
 from monitor.sources.jsonl import JsonlSource
 from monitor.sources.known import InputFile, Turn, recognized
 from monitor.state import StateSettings, StateStore
@@ -32,8 +32,6 @@ from monitor.state import StateSettings, StateStore
 log = structlog.get_logger(__name__)
 
 _END = 2**63 - 1
-_EMPTY_POLLS = 100
-_LOOK_SECONDS = 0.02
 
 
 class Kept(Source):
@@ -59,7 +57,7 @@ class Kept(Source):
         Raises:
             SourceError: if one of them cannot be used, or the input is another one (status 78).
         """
-        self._settings, self._record, self._features = settings, record, features
+        self._settings = settings
         self._follow = bool(getattr(settings, "follow", False))
         self._held: list[Batch | Rows] = []
         try:
@@ -72,7 +70,8 @@ class Kept(Source):
             files = [file for _, file in outputs if file is not None]
             inexact += self._folder.begin(files, msgspec.json.encode(self._known))
             self._begin = self._folder.positions
-            self._inner = self._open(min(self._begin.values(), default=0))
+            self._earlier = Earlier(settings, record, features, self._known, folder)
+            self._inner = self._earlier.open(min(self._begin.values(), default=0))
         except CheckpointError as error:
             self._folder.close()
             raise SourceError(str(error), error.status) from None
@@ -137,24 +136,7 @@ class Kept(Source):
 
     def again(self, key: Key, begin: int, end: int) -> Iterator[list[Batch | Rows]]:
         """Yield records that were processed before."""
-        if begin >= end:
-            return
-        source, empty, at = self._open(begin), 0, begin
-        try:
-            while at < end:
-                found = source.poll(_LOOK_SECONDS)
-                empty = 0 if found else empty + 1
-                if not found and (source.exhausted or empty > _EMPTY_POLLS):
-                    message = (
-                        f"{self._settings.paths[-1]}: the state in {self._folder.path} needs the records from {begin}"
-                        f" to {end}, but they end at {at}: put the file back, or delete that directory to begin anew"
-                    )
-                    raise SourceError(message, EXIT_OPERATOR)
-                mine = [part(each, begin, end) for each in found if _key(each) == key]
-                at = max([at, *(bounds(each)[1] + 1 for each in mine if len(each))])
-                yield [each for each in mine if len(each)]
-        finally:
-            source.close()
+        return self._earlier.again(key, begin, end)
 
     def store(self, settings: StateSettings) -> StateStore | None:
         """Return the directory."""
@@ -166,41 +148,6 @@ class Kept(Source):
         self._inner.close()
         self._held.clear()
         self._folder.close()
-
-    def _open(self, begin: int) -> Source:
-        """Open the input at a record or before it."""
-        turns, paths, settings = self._known.turns, list(self._settings.paths), self._settings
-        if not turns or (len(turns) == 1 and turns[0].first == 0):  # it was never replaced
-            return settings.build(self._record, self._features)
-        numbered = self._known.numbered
-        first = max((at for at, turn in enumerate(turns) if turn.first <= begin), default=0) if numbered else 0
-        chain = [*(self._find(turn) for turn in turns[first:-1]), paths[-1]]
-        count = turns[first].first
-        if count == 0:
-            chain = [*paths[:-1], *chain]
-        source = settings.model_copy(update={"path": tuple(chain)}).build(self._record, self._features)
-        if isinstance(source, JsonlSource):
-            source.count_from(topic(paths), count)
-        return source
-
-    def _find(self, turn: Turn) -> str:
-        """Return the path of a file that was moved away.
-
-        Raises:
-            SourceError: if it is gone.
-        """
-        path = Path(self._settings.paths[-1])
-        current = self._known.turns[-1]
-        if (turn.device, turn.inode) != (current.device, current.inode):  # a file that was emptied has none of it left
-            with os.scandir(path.parent) as folder:
-                for each in folder:
-                    if each.inode() == turn.inode and each.is_file() and each.stat().st_dev == turn.device:
-                        return each.path
-        message = (
-            f"{path}: the state in {self._folder.path} needs records of the file that had this name before it was"
-            " rotated, and that one is gone: put it back uncompressed, or delete that directory to begin anew"
-        )
-        raise SourceError(message, EXIT_OPERATOR)
 
     def _note_turn(self) -> None:
         """Notice that a followed file was replaced; no poll has records of both."""

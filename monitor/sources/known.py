@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from monitor.checkpoint import Folder, head_of, place_of
+from monitor.checkpoint import Look, head_of, place_of
 from monitor.sources.base import SourceError
 from monitor.sources.files import EXIT_OPERATOR, FileSettings
 
@@ -39,7 +39,7 @@ class Known(msgspec.Struct, kw_only=True, gc=False):
     turns: list[Turn] = []
 
 
-def recognized(settings: FileSettings, folder: Folder) -> Known:
+def recognized(settings: FileSettings, folder: Look) -> Known:
     """Return what the input is, if it is the one that the checkpoint belongs to.
 
     Raises:

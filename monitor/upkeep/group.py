@@ -9,6 +9,7 @@ from typing import Self
 import msgspec
 
 from monitor.config import Config
+from monitor.engine import Engine
 from monitor.kafka.changelog import PartitionReader
 from monitor.kafka.takeover import Place, Takeover, look
 from monitor.kafka.topics import Cluster
@@ -20,7 +21,7 @@ from monitor.sources.kafka import batches_of
 from monitor.state import META_KEY, StateError, read_meta
 from monitor.state.log import Entry
 from monitor.state.snapshot import Snapshot
-from monitor.upkeep.reading import EXIT_OPERATOR, refused
+from monitor.upkeep.reading import EXIT_OPERATOR, Reader, Stands, refused
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -97,6 +98,35 @@ class StateTopics:
         """
         with said():
             return look(self.source, self.source.group_id, keys)
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What it is the state of, for a program."""
+        return {"group": self.source.group_id}
+
+    def keys_of(self, topic: str | None = None) -> list[Key]:
+        """Return the partitions of which there is a log; `topic` chooses those of one input.
+
+        Raises:
+            SourceError: if there is no such input, or no state of one.
+        """
+        return [key for each in self.topics(topic) for key in self.keys(each)]
+
+    def stands(self, keys: Sequence[Key]) -> Mapping[Key, Stands]:
+        """Return where partitions of the input stand; not those that the input has not.
+
+        Raises:
+            SourceError: if the cluster cannot be asked.
+        """
+        return {key: Stands(each.committed, (each.first, each.end)) for key, each in self.places(keys).items()}
+
+    def reading(self, engine: Engine) -> Reader:
+        """Return what builds partitions from the logs, with the model and the settings of an engine.
+
+        Raises:
+            SourceError: if the cluster cannot be asked.
+        """
+        return Reader(engine, self.store, self.again, self.identities())
 
     def identities(self) -> Mapping[str, str | None]:
         """Return the input topics' own ids.

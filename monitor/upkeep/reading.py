@@ -21,6 +21,19 @@ Again = Callable[[Key, int, int], Iterator[Sequence[Batch | Rows]]]
 """Yields the input of a partition from one offset to another."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """Where a partition of the input stands.
+
+    Attributes:
+        committed: the offset that was committed, None where there is none.
+        held: offsets of the first record that there is, and behind the last; None where that is not known.
+    """
+
+    committed: int | None
+    held: tuple[int, int] | None
+
+
 @dataclass(slots=True)
 class Loaded:
     """A partition as its log says it is.

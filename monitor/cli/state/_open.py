@@ -10,8 +10,11 @@ from models.bundle import read
 from monitor.config import Config
 from monitor.engine import Engine
 from monitor.sources.base import SourceError
+from monitor.sources.files import FileSettings
 from monitor.state import StateError
 from monitor.state.snapshot import Snapshot
+from monitor.upkeep.files import StateFiles
+from monitor.upkeep.group import StateTopics
 from monitor.upkeep.reading import EXIT_OPERATOR
 
 
@@ -26,6 +29,15 @@ def engine_of(config: Config) -> Engine:
     from models.serving import Model  # after the check: it loads the engine that runs networks
 
     return Engine(config, bundle, Model(bundle))
+
+
+def state_of(config: Config) -> StateTopics | StateFiles:
+    """Return the state that a configuration names, to be read.
+
+    Raises:
+        SourceError: if there is none.
+    """
+    return StateFiles(config) if isinstance(config.source, FileSettings) else StateTopics(config)
 
 
 def snapshot_of(folder: Path) -> Snapshot:

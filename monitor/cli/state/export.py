@@ -1,21 +1,23 @@
-"""`tidegauge state export`: a snapshot of the state of a consumer group."""
+"""`tidegauge state export`: a snapshot of the state of a consumer group, or of an input of files."""
 
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from monitor.cli import _quiet
 from monitor.cli._options import json_option, set_option
-from monitor.cli.state._open import engine_of, tell
-from monitor.config import load
+from monitor.cli.state._open import engine_of, state_of, tell
+from monitor.config import Config, load
 from monitor.sources.base import SourceError
+from monitor.sources.files import FileSettings
 from monitor.state import StateError
 from monitor.state.snapshot import Part, SnapshotWriter
-from monitor.upkeep.group import StateTopics
-from monitor.upkeep.reading import EXIT_OPERATOR, Reader
+from monitor.upkeep.reading import EXIT_OPERATOR
 
 
 @click.command(name="export")
@@ -31,15 +33,16 @@ def command(
 ) -> None:
     """Save what CONFIG's group knows of the streams, each partition at its committed offset.
 
-    The group may run meanwhile. `tidegauge replay --state DIR` goes on from there, `tidegauge state import` brings it
-    back. A snapshot is whole: no input is needed to read it.
+    With a source of files it is the state in their directory (state.path). The daemon may run meanwhile. `tidegauge
+    replay --state DIR` goes on from there, `tidegauge state import` brings a group's back. A snapshot is whole: no
+    input is needed to read it.
     """
     config = load(config_path, overrides)
     _quiet.configure(config)
     engine = engine_of(config)
-    with StateTopics(config) as state:
-        keys = [key for topic in state.source.topics for key in state.keys(topic)]
-        reader = Reader(engine, state.store, state.again, state.identities())
+    with state_of(config) as state:
+        keys = state.keys_of()
+        reader = state.reading(engine)
         parts: list[tuple[Part, int]] = []
         try:
             with SnapshotWriter(out) as snapshot:
@@ -63,7 +66,15 @@ def command(
         return
     for part, streams in parts:
         click.echo(f"{part.topic}-{part.partition}  offset {part.offset}  {streams} streams  {part.bytes} bytes")
-    for topic in state.source.topics:
-        places = ",".join(f"{part.partition}:{part.offset}" for part, _ in parts if part.topic == topic)
-        if places:
-            tell(f"from here on: tidegauge replay 'kafka://{topic}?from={places}' --config {config_path} --state {out}")
+    for recording in _recordings(config, [part for part, _ in parts]):
+        tell(f"from here on: tidegauge replay {recording} --config {config_path} --state {out}")
+
+
+def _recordings(config: Config, parts: Sequence[Part]) -> Iterator[str]:
+    """Yield what a replay from here on reads, as a shell takes it."""
+    if isinstance(config.source, FileSettings):
+        yield shlex.join(config.source.paths)
+        return
+    for topic in dict.fromkeys(part.topic for part in parts):
+        places = ",".join(f"{part.partition}:{part.offset}" for part in parts if part.topic == topic)
+        yield f"'kafka://{topic}?from={places}'"

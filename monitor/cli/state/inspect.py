@@ -1,4 +1,4 @@
-"""`tidegauge state inspect`: where the state of a consumer group stands, and what it knows of a stream."""
+"""`tidegauge state inspect`: where the state of a consumer group or of files stands, and what it knows of a stream."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import click
 
 from monitor.cli import _quiet
 from monitor.cli._options import json_option, set_option
-from monitor.cli.state._open import engine_of
+from monitor.cli.state._open import engine_of, state_of
 from monitor.config import Config, load
-from monitor.kafka.takeover import Place
 from monitor.record import NEVER
 from monitor.sources.base import Key, SourceError
 from monitor.state import Meta, StateError, read_meta
 from monitor.times import to_iso
+from monitor.upkeep.files import StateFiles
 from monitor.upkeep.group import StateTopics
-from monitor.upkeep.reading import Reader, refused
+from monitor.upkeep.reading import Stands, refused
 from monitor.upkeep.rows import row
 
 
@@ -40,17 +40,18 @@ def command(
 ) -> None:
     """Show where the state of CONFIG's group stands, partition by partition, or what it knows of one stream.
 
-    Nothing is changed, and no running member is disturbed. A stream is shown as of the committed offset; its windows
-    are rebuilt from the input for that.
+    With a source of files it is the state in their directory (state.path), and the group's offset is the committed
+    position. Nothing is changed, and no running daemon is disturbed. A stream is shown as of the committed offset; its
+    windows are rebuilt from the input for that.
     """
     config = load(config_path, overrides)
     _quiet.configure(config)
-    with StateTopics(config) as state:
-        keys = [key for each in state.topics(topic) for key in state.keys(each) if partition in {None, key[1]}]
+    with state_of(config) as state:
+        keys = [key for key in state.keys_of(topic) if partition in {None, key[1]}]
         if stream is None:
             found = list(_metas(state, keys))
-            group = {"group": state.source.group_id, "partitions": found}
-            click.echo(json.dumps(group, indent=2) if as_json else "\n".join(map(_meta_lines, found)))
+            whole = {**state.told, "partitions": found}
+            click.echo(json.dumps(whole, indent=2) if as_json else "\n".join(map(_meta_lines, found)))
             return
         rows = list(_rows(config, state, keys, stream))
     if not rows:
@@ -64,27 +65,29 @@ def command(
             click.echo(line)
 
 
-def _metas(state: StateTopics, keys: list[Key]) -> Iterator[dict[str, Any]]:
+def _metas(state: StateTopics | StateFiles, keys: list[Key]) -> Iterator[dict[str, Any]]:
     """Yield what META says of partitions, and where the group's offsets are."""
-    places = state.places(keys)
+    stands = state.stands(keys)
     for key, end in state.store.ends(keys).items():
         newest = state.store.newest(key, end) if end else None
         try:
             meta = None if newest is None else read_meta(newest)
         except StateError as error:
             raise refused(key, error) from None
-        yield _fields(key, meta, places.get(key))
+        yield _fields(key, meta, stands.get(key))
 
 
-def _fields(key: Key, meta: Meta | None, place: Place | None) -> dict[str, Any]:
+def _fields(key: Key, meta: Meta | None, stands: Stands | None) -> dict[str, Any]:
     """Return what there is to say of a partition."""
     found: dict[str, Any] = {
         "topic": key[0],
         "partition": key[1],
-        "group_offset": None if place is None else place.committed,
-        "input": None if place is None else {"first": place.first, "end": place.end},
+        "group_offset": None if stands is None else stands.committed,
+        "input": None,
         "state": None,
     }
+    if stands is not None and stands.held is not None:
+        found["input"] = {"first": stands.held[0], "end": stands.held[1]}
     if meta is not None:
         found["state"] = {
             "offset": meta.next_offset,
@@ -109,12 +112,14 @@ def _meta_lines(found: Mapping[str, Any]) -> str:
     """Return a partition for people."""
     where, meta = f"{found['topic']}-{found['partition']}", found["state"]
     group = "no offset" if found["group_offset"] is None else f"offset {found['group_offset']}"
-    input_ = "no such partition" if found["input"] is None else f"{found['input']['first']} to {found['input']['end']}"
+    input_ = "" if found["group_offset"] is not None else ", no such partition"
+    if found["input"] is not None:
+        input_ = f", input {found['input']['first']} to {found['input']['end']}"
     if meta is None:
-        return f"{where}  group {group}, input {input_}, no state"
+        return f"{where}  group {group}{input_}, no state"
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(meta["counts"].items()))
     first = (
-        f"{where}  group {group}, state at {meta['offset']}, input {input_}: {meta['streams']} streams, time"
+        f"{where}  group {group}, state at {meta['offset']}{input_}: {meta['streams']} streams, time"
         f" {meta['time'] or '–'}"
     )
     second = (
@@ -124,10 +129,10 @@ def _meta_lines(found: Mapping[str, Any]) -> str:
     return f"{first}\n{second}"
 
 
-def _rows(config: Config, state: StateTopics, keys: list[Key], stream: str) -> Iterator[dict[str, Any]]:
+def _rows(config: Config, state: StateTopics | StateFiles, keys: list[Key], stream: str) -> Iterator[dict[str, Any]]:
     """Yield what is known of a stream, of each partition that knows it."""
     engine = engine_of(config)
-    reader = Reader(engine, state.store, state.again, state.identities())
+    reader = state.reading(engine)
     for key in keys:
         loaded = reader.load(key)
         slot = None if loaded is None else loaded.partition.table.slots.get(stream.encode())
