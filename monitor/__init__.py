@@ -14,7 +14,8 @@
 * `detector/`: several members and each stream's own past → one calibrated score, where a bundle asks for it
 * `threshold/`: the line that each stream's scores are held against
 * `ignore`: which windows over the line do not count, by an operator's rules
-* `alert`: scores over the line → firing and resolved
+* `quality/`: what is wrong with the data themselves, by kind
+* `alert/`: scores over the line → firing and resolved
 * `changes`: what the state's log must write
 * `state/`: what is known of the streams, as rows of a log; `keeper` restores it, and writes it with each commit
 * `checkpoint/`: the same in a local directory, with positions and the lengths of outputs, for files

@@ -26,6 +26,7 @@ from monitor.ignore import Ignore
 from monitor.letters import DeadLetter, Letters
 from monitor.message import Message
 from monitor.pipeline import Output, Partition, Pipeline
+from monitor.quality import Quality
 from monitor.record import Records
 from monitor.score import Model, ModelScores
 from monitor.sources.base import Batch, Key, Rows
@@ -112,6 +113,8 @@ class Engine:
         self._watches: list[_Stopwatch] = []
         try:
             ignore = Ignore(config.alert.ignore, self.features) if config.alert.ignore else None
+            wanted = config.alert.quality
+            quality = None if wanted is None else Quality(wanted, self.features)
         except ValueError as error:
             raise ConfigError(str(error)) from None
         self.pipeline = Pipeline(
@@ -123,6 +126,7 @@ class Engine:
             prior,
             len(self.features),
             ignore=ignore,
+            quality=quality,
             keep_scores=keep_scores,
         )
         try:
@@ -262,7 +266,8 @@ class Engine:
 
     def firing(self) -> int:
         """Return how many alerts are firing."""
-        return sum(int(np.count_nonzero(p.table["firing"])) for p in self.partitions.values())
+        every = [(alerter, p.table) for alerter in self.pipeline.alerters for p in self.partitions.values()]
+        return sum(int(np.count_nonzero(alerter.firing(table))) for alerter, table in every)
 
     def warming(self) -> int:
         """Return how many live streams have no scored window yet."""

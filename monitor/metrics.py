@@ -283,7 +283,7 @@ class Metrics:
         )
 
     def _alerts(self) -> None:
-        self.alerts_firing = self._gauge("tidegauge_alerts_firing", "Streams whose alert is firing now.")
+        self.alerts_firing = self._gauge("tidegauge_alerts_firing", "Alerts that are firing now, of all kinds.")
         self.alerts_published = self._counter(
             "tidegauge_alerts_published_total", "Alert events that are safe at the sink.", ["status"]
         )

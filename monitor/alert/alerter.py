@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alert.event import Alert, Expiry
-from monitor.alert.machine import Machine, Rest, Verdicts
+from monitor.alert.event import RULE, Alert, Expiry
+from monitor.alert.machine import Machine, Rest, Rules, Verdicts
 from monitor.alert.settings import AlertSettings
 from monitor.record import NEVER
 from monitor.score import Scored
@@ -25,7 +25,13 @@ _UNRESTED = -(2**62)
 
 
 class Alerter:
-    """Opens and resolves alerts."""
+    """Opens and resolves alerts of one kind.
+
+    Attributes:
+        settings: section `alert`.
+        kind: `labels.kind`.
+        columns: its state.
+    """
 
     def __init__(
         self,
@@ -34,6 +40,7 @@ class Alerter:
         windows_per_stream: float,
         learned: Learned | None = None,
         members: Sequence[str] = (),
+        kind: str = RULE,
     ) -> None:
         """Set up.
 
@@ -43,29 +50,50 @@ class Alerter:
             windows_per_stream: of the bundle; it decides an automatic rest.
             learned: how much of a line is its stream's own; None = nothing ever is.
             members: of the detector, in the order of `Scored.said`.
+            kind: `labels.kind` of its alerts.
         """
-        self.settings = settings
-        self._learned, self._members = learned, tuple(members)
-        self._rest = Rest(settings.rest, windows_per_stream)
+        self.settings, self.kind = settings, kind
+        self._learned = learned
+        self._rules = Rules(settings, Rest(settings.rest, windows_per_stream), tuple(members), kind)
+        at = self._at = "" if kind == RULE else f"{kind}_"  # begins the names of the columns
         self.columns = (
-            Column("firing", np.bool_),
-            Column("over_run", np.int32),
-            Column("under_run", np.int32),
-            Column("scored", np.int64),  # windows scored so far
-            Column("opened_scored", np.int64, initial=_UNRESTED),
-            Column("opened_end", np.int64, initial=NEVER),
-            Column("opened_offset", np.int64),
-            Column("opened_partition", np.int32, initial=-1),  # where that was, if the stream has moved since
-            Column("starts_at", np.int64),  # end of the first window over the line in a row, or of the firing alert
-            Column("revision", np.int32),
-            Column("severity", np.int8),  # index into `SEVERITIES`
+            Column(f"{at}firing", np.bool_),
+            Column(f"{at}over_run", np.int32),
+            Column(f"{at}under_run", np.int32),
+            Column(f"{at}scored", np.int64),  # windows scored so far
+            Column(f"{at}opened_scored", np.int64, initial=_UNRESTED),
+            Column(f"{at}opened_end", np.int64, initial=NEVER),
+            Column(f"{at}opened_offset", np.int64),
+            Column(f"{at}opened_partition", np.int32, initial=-1),  # where that was, if the stream has moved since
+            Column(
+                f"{at}starts_at", np.int64
+            ),  # end of the first window over the line in a row, or of the firing alert
+            Column(f"{at}revision", np.int32),
+            Column(f"{at}severity", np.int8),  # index into `SEVERITIES`
             # The last scored window of a firing stream, for an event that no window causes.
-            Column("last_score", np.float64),
-            Column("last_line", np.float64),
-            Column("last_window", np.int64, (4,)),  # start, end, low, high
-            Column("last_figures", np.float32, (3, features)),  # shares, actual, expected
-            Column("last_confidence", np.float64),
+            Column(f"{at}last_score", np.float64),
+            Column(f"{at}last_line", np.float64),
+            Column(f"{at}last_window", np.int64, (4,)),  # start, end, low, high
+            Column(f"{at}last_figures", np.float32, (3, features)),  # shares, actual, expected
+            Column(f"{at}last_confidence", np.float64),
         )
+
+    def firing(self, table: StreamTable) -> NDArray[np.bool_]:
+        """Return for each slot whether its alert is firing."""
+        found: NDArray[np.bool_] = table[f"{self._at}firing"]
+        return found
+
+    def forget_runs(self, table: StreamTable) -> NDArray[np.intp]:
+        """Let what counts towards an opening begin anew; return the slots where something had."""
+        waiting = np.flatnonzero(table[f"{self._at}over_run"] > 0)
+        table[f"{self._at}over_run"][waiting] = 0
+        return waiting
+
+    def moved(self, table: StreamTable, slots: NDArray[np.intp], source: int, target: int) -> None:
+        """Streams have come from another partition: what fires goes on under the id that it has."""
+        opened = table[f"{self._at}opened_partition"]
+        opened[slots] = np.where(self.firing(table)[slots] & (opened[slots] < 0), source, opened[slots])
+        opened[slots[opened[slots] == target]] = -1
 
     def interesting(
         self, table: StreamTable, windows: Windows, over: NDArray[np.bool_], extra: Sequence[int] = ()
@@ -75,7 +103,7 @@ class Alerter:
         mark = np.zeros(table.capacity, np.bool_)
         mark[slots[over]] = True
         mark[list(extra)] = True
-        found: NDArray[np.bool_] = mark[slots] | table["firing"][slots] | (table["over_run"][slots] > 0)
+        found: NDArray[np.bool_] = mark[slots] | self.firing(table)[slots] | (table[f"{self._at}over_run"][slots] > 0)
         return found
 
     def process(
@@ -120,7 +148,7 @@ class Alerter:
             due: offset that orders the events.
             time: the partition's time.
         """
-        features = table["last_figures"].shape[-1]
+        features = table[f"{self._at}last_figures"].shape[-1]
         none = np.zeros(0)
         windows = Windows.none(1, features)
         scored = Scored(none > 0, none, np.zeros((0, features), np.float32), windows.values)
@@ -132,26 +160,23 @@ class Alerter:
         self, table: StreamTable, partition: tuple[str, int], verdicts: Verdicts, at: NDArray[np.intp]
     ) -> Machine:
         """Return the state machine for the windows `at`."""
-        column = {column.name: table[column.name] for column in self.columns}
+        column = {column.name.removeprefix(self._at): table[column.name] for column in self.columns}
         figured = at[verdicts.scored.scored[at]]
         confidence = np.full(len(figured), np.nan)
         if self._learned is not None and len(figured):
             slots = verdicts.windows.slot[figured]
-            after = table["scored"][slots] - verdicts.index[figured]  # windows of the stream that came since
+            after = table[f"{self._at}scored"][slots] - verdicts.index[figured]  # windows of the stream that came since
             confidence = self._learned.share(table, slots, after + 1)
-        return Machine(
-            self.settings, self._rest, table, column, partition, verdicts, (figured, confidence), self._members
-        )
+        return Machine(self._rules, table, column, partition, verdicts, (figured, confidence))
 
-    @staticmethod
-    def _numbers(table: StreamTable, windows: Windows, scored: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def _numbers(self, table: StreamTable, windows: Windows, scored: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the number of each window among the scored ones of its stream, and count them."""
         if len(windows) == 0:
             return np.zeros(0, np.int64)
         starts = np.flatnonzero(np.concatenate([[True], windows.slot[1:] != windows.slot[:-1]]))
         counts = np.diff(np.append(starts, len(windows)))
         running = np.cumsum(scored)
-        column = table["scored"]
+        column = table[f"{self._at}scored"]
         base = column[windows.slot[starts]] - running[starts] + scored[starts]
         index: NDArray[np.int64] = running + np.repeat(base, counts)
         column[windows.slot[starts]] = index[starts + counts - 1]

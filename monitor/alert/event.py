@@ -46,11 +46,12 @@ class Alert:
     last_offset: int
     confidence: float | None = None
     members: tuple[tuple[str, float], ...] = ()
+    kind: str = RULE
 
     @property
     def order(self) -> tuple[str, int, int, str, int, str, int]:
         """What alerts are sorted by when they leave."""
-        return (self.topic, self.partition, self.due, self.stream, self.window_end, RULE, self.revision)
+        return (self.topic, self.partition, self.due, self.stream, self.window_end, self.kind, self.revision)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alert.event import RULE, SEVERITIES, Alert, Expiry, alert_id
+from monitor.alert.event import SEVERITIES, Alert, Expiry, alert_id
 from monitor.alert.settings import AlertSettings
 from monitor.duration import Duration
 from monitor.record import NEVER
@@ -42,6 +42,16 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What the machine goes by: section `alert`, the rest, names of what `Scored.said` has, and `labels.kind`."""
+
+    settings: AlertSettings
+    rest: Rest
+    members: tuple[str, ...]
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdicts:
     """What is known of the windows of a batch; `index` is each one's number among the scored ones of its stream."""
 
@@ -57,29 +67,25 @@ class Machine:
 
     def __init__(
         self,
-        settings: AlertSettings,
-        rest: Rest,
+        rules: Rules,
         table: StreamTable,
         column: Mapping[str, NDArray[Any]],
         partition: tuple[str, int],
         verdicts: Verdicts,
         figured: tuple[NDArray[np.intp], NDArray[np.float64]],
-        members: Sequence[str],
     ) -> None:
         """Set up.
 
         Args:
-            settings: section `alert`.
-            rest: the rest after an opening.
+            rules: what the machine goes by.
             table: the partition's table.
             column: the alerter's columns of it.
             partition: topic and number.
             verdicts: what is known of all windows.
             figured: which windows are interesting and scored, and the confidence of each.
-            members: names of what `Scored.said` has.
         """
-        self._settings, self._rest, self._members = settings, rest, members
-        self._table = table
+        self._settings, self._rest, self._members = rules.settings, rules.rest, rules.members
+        self._table, self._kind = table, rules.kind
         self._where = partition
         windows, scored = verdicts.windows, verdicts.scored
         self._windows, self._scored = windows, scored
@@ -186,10 +192,11 @@ class Machine:
         return Alert(
             topic=topic,
             partition=partition,
+            kind=self._kind,
             due=due,
             stream=stream,
             alert_id=alert_id(
-                topic, opened, int(column["opened_offset"][slot]), stream, RULE, int(column["opened_end"][slot])
+                topic, opened, int(column["opened_offset"][slot]), stream, self._kind, int(column["opened_end"][slot])
             ),
             revision=int(column["revision"][slot]),
             status="firing" if reason is None else "resolved",

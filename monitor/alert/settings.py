@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from monitor.duration import Duration, PositiveDuration
 from monitor.ignore import IgnoreRule
+from monitor.quality import QualitySettings
 
 
 class Severity(BaseModel):
@@ -42,6 +43,9 @@ class AlertSettings(BaseModel):
     )
     severity: Severity = Field(
         Severity(), description="anomaly_score from which an alert is a warning, or critical; below it is info"
+    )
+    quality: QualitySettings | None = Field(
+        None, description="alerts on the data themselves, of their own kind; null: none, and nothing is kept for them"
     )
     ignore: tuple[IgnoreRule, ...] = Field((), description="rules for windows over their line that do not count")
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import msgspec
 
+from monitor.alert import RULE
 from monitor.cli import _quiet
 from monitor.cli._kafka import alerts_topic, connection, readable
 from monitor.cli._options import set_option
@@ -30,6 +31,7 @@ class _Data(msgspec.Struct):
     anomaly_score: float
     severity: str
     attribution: list[_Cause] = []
+    labels: dict[str, str] = {}
 
 
 class _Event(msgspec.Struct):
@@ -90,5 +92,7 @@ def _line(record: Any) -> str:  # noqa: ANN401 - as above
         return f"no alert: partition {record.partition} offset {record.offset}"
     data = event.data
     feature = data.attribution[0].feature if data.attribution else "–"
+    kind = data.labels.get("kind", RULE)
+    feature = feature if kind == RULE else f"{feature} ({kind})"
     text = f"{event.time}  {event.subject}  {data.status:<8}  {data.anomaly_score:8.3g}  {data.severity:<8}  {feature}"
     return "".join(character if character.isprintable() else "�" for character in text)

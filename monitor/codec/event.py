@@ -179,7 +179,7 @@ class EventEncoder:
         return Message(topic, alert.stream.encode(), value, [("content-type", CONTENT_TYPE)])
 
     def _event(self, alert: Alert) -> dict[str, Any]:
-        labels = {"alertname": "tidegauge", "stream": alert.stream, "kind": RULE}
+        labels = {"alertname": "tidegauge", "stream": alert.stream, "kind": alert.kind}
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = np.float64(alert.score) / np.float64(alert.threshold)
         anomaly_score, score, threshold = _short(np.array([ratio, alert.score, alert.threshold]))
@@ -235,6 +235,8 @@ class EventEncoder:
         order = np.argsort(-alert.shares, kind="stable")
         expected = alert.expected.astype(np.float64)
         residuals = self._residuals[: len(expected)]  # an event of another model has no figures
+        if alert.kind != RULE:
+            residuals = np.zeros_like(residuals)  # what is expected is a bound, or what was there last
         with np.errstate(invalid="ignore"):
             lower, upper = expected - residuals, expected + residuals
         columns = (alert.shares, alert.actual, expected, lower, upper)
@@ -270,6 +272,25 @@ def _spoke(members: Sequence[Mapping[str, Any]]) -> str:
     return f", said by {' and '.join(over)}" if over else ""
 
 
+_FAULTS = {
+    "flat_line": "has stayed the same for {:.6g} s",
+    "missing_feature": "has been missing for {:.6g} s",
+    "out_of_range": "is out of its range",
+}
+
+
+def _fault(alert: Alert, anomaly_score: float, attribution: Sequence[Mapping[str, Any]]) -> str:
+    """Say in one sentence what is wrong with the data."""
+    if alert.status == "firing":
+        said = _FAULTS[alert.kind].format(alert.score)
+        return f"{alert.stream}: {attribution[0]['feature']} {said} ({anomaly_score:.3g} times the limit)"
+    what = alert.kind.replace("_", " ")
+    if alert.reason == "recovered":
+        return f"{alert.stream}: {what} is over, or usual by now"
+    why = "its stream sends nothing" if alert.reason == "expired" else "the model changed"
+    return f"{alert.stream}: the alert for {what} ended because {why}"
+
+
 def _summary(
     alert: Alert,
     anomaly_score: float,
@@ -277,6 +298,8 @@ def _summary(
     members: Sequence[Mapping[str, Any]],
 ) -> str:
     """Say in one sentence what happened."""
+    if alert.kind != RULE:
+        return _fault(alert, anomaly_score, attribution)
     if alert.status == "firing":
         worst = attribution[0]
         led = f"led by {worst['feature']} ({worst['share']:.0%})"

@@ -217,11 +217,14 @@ class Config(BaseSettings):
     def sha256(self, window: WindowSettings) -> str:
         """Return the hash of what decides what is an alert: record, window (as used), threshold, alert.
 
-        Without rules `alert.ignore` is left out: who has none keeps the hash that he had before there were any.
+        Without rules `alert.ignore` is left out, and so is `alert.quality`: who has none keeps the hash that he had
+        before there were any.
         """
         parts = {"record": self.record, "window": window, "threshold": self.threshold, "alert": self.alert}
         plain = {name: part.model_dump(mode="json") for name, part in parts.items()}
         if not self.alert.ignore:
             del plain["alert"]["ignore"]
+        if self.alert.quality is None:
+            del plain["alert"]["quality"]
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()

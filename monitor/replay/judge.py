@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monitor.alert import Alert
+from monitor.alert import RULE, Alert
 from monitor.dataset import Range
 from monitor.sources.base import Batch, Rows
 from monitor.threshold import DAY_MS
@@ -34,7 +34,7 @@ class Raised:
 
 
 class Raises:
-    """The alerts of a replay by their id."""
+    """The alerts of a replay by their id, those of kind `anomaly`."""
 
     def __init__(self) -> None:
         """Begin without any."""
@@ -43,6 +43,8 @@ class Raises:
     def add(self, events: Iterable[Alert]) -> None:
         """Take events in order."""
         for event in events:
+            if event.kind != RULE:
+                continue  # labels tell of anomalies; a fault of the data is neither a hit nor a false alarm
             if event.status == "firing":
                 self.alerts[event.alert_id] = Raised(event.stream, event.starts_at, event.time)
             elif event.alert_id in self.alerts and event.ends_at is not None:

@@ -80,11 +80,11 @@ def adopt(restore: Restore, pipeline: Pipeline, stages: Sequence[Stage], model: 
     if replaced and policy == "restart_lines":
         restarted.add("line")
     if (replaced and policy == "restart_lines") or "alert" in restarted:
-        firing = np.flatnonzero(table["firing"] & table["live"])
-        alerts = pipeline.alerter.model_changed(table, partition.key, firing, committed - 1, partition.time.value)
-        waiting = np.flatnonzero(table["over_run"] > 0)
-        table["over_run"][waiting] = 0  # a run over the old line is no run over the new one
-        partition.changes.decided(np.union1d(firing, waiting))
+        for alerter in pipeline.alerters:
+            firing = np.flatnonzero(alerter.firing(table) & table["live"])
+            alerts += alerter.model_changed(table, partition.key, firing, committed - 1, partition.time.value)
+            partition.changes.decided(firing)
+            partition.changes.decided(alerter.forget_runs(table))  # a run over the old line is none over the new one
     everything = np.arange(table.capacity)
     numbers = dict(meta.stages)
     for stage in stages:

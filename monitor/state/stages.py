@@ -63,7 +63,7 @@ def stages_of(pipeline: Pipeline, features: Sequence[str]) -> tuple[Stage, Stage
     return (
         _stage("window", pipeline.windower.columns, rows),
         _stage("line", pipeline.line_columns, [type(pipeline.threshold).__name__]),
-        _stage("alert", pipeline.alerter.columns, [features]),
+        _stage("alert", pipeline.alert_columns, [features]),
     )
 
 

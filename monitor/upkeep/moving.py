@@ -24,6 +24,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.alert import Alerter
 from monitor.engine import Engine
 from monitor.pipeline import Partition
 from monitor.record import NEVER
@@ -117,7 +118,7 @@ def move(
     for number, (target, sources) in enumerate(zip(targets, parts, strict=True)):
         partition = engine.pipeline.partition(topic, number)
         own = loaded.get(number)
-        _merge(partition, target, loaded, sources)
+        _merge(partition, target, loaded, sources, engine.pipeline.alerters)
         partition.counts.update(own.partition.counts if own is not None else Counter())
         if number == 0:
             for gone in set(loaded) - set(range(len(targets))):
@@ -131,6 +132,7 @@ def _merge(
     target: Target,
     loaded: Mapping[int, Loaded],
     sources: Mapping[int, tuple[list[int], list[bytes]]],
+    alerters: Sequence[Alerter],
 ) -> None:
     """Put streams of other partitions into one that has none."""
     table, number = partition.table, partition.number
@@ -149,9 +151,8 @@ def _merge(
         table["active"][here] = np.where(active == NEVER, NEVER, active + (partition.time.value - old.time.value))
         if not (target.same and source == number):
             _renumber(partition, here, target.offset)
-        opened = table["opened_partition"]
-        opened[here] = np.where(table["firing"][here] & (opened[here] < 0), source, opened[here])
-        opened[here[opened[here] == number]] = -1
+        for alerter in alerters:
+            alerter.moved(table, here, source, number)
     table.reindex()
     partition.time.recount(table)
 
@@ -177,7 +178,9 @@ def _renumber(partition: Partition, here: Slots, offset: int) -> None:
     for name in OFFSETS:
         if name in names:
             table[name][here] = offset
-    table["last_window"][here, 2:] = offset
+    for name in names:
+        if name.endswith("last_window"):  # of alerts of each kind
+            table[name][here, 2:] = offset
     if "waiting" in names:
         waiting = table.ragged("waiting")
         rows, counts = waiting.rows(here)

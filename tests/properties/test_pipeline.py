@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from monitor import threshold
 from monitor.alert import Alert, AlertSettings
 from monitor.duration import Duration
 from monitor.pipeline import Pipeline
+from monitor.quality import FlatLine, Quality, QualitySettings
 from monitor.record import Records, RecordSettings
 from monitor.window import WindowSettings
 from tests.properties.models import PRIOR, LevelModel
@@ -19,6 +20,15 @@ from tests.properties.models import PRIOR, LevelModel
 FEATURES = 2
 LEFT_OVER = {"mark_time", "mark_low", "mark_high", "held_offset", "held_values"}
 """Columns in which values stay that nothing reads any more."""
+
+QUALITY = Quality(
+    QualitySettings(
+        flat_line=FlatLine(after=Duration("4ms"), accept=Duration("40ms")),
+        missing_feature=Duration("3ms"),
+        out_of_range={"up": (None, 7.0)},
+    ),
+    ["up", "down"],
+)
 
 Row = tuple[int, bytes, int, list[float]]  # partition, stream, time, values
 
@@ -133,6 +143,7 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
         LevelModel(),
         PRIOR,
         FEATURES,
+        quality=draw(st.sampled_from([None, QUALITY])),
     )
 
 
@@ -158,6 +169,7 @@ def test_batches_do_not_matter(pipeline: Pipeline, records: list[Row], sizes: li
         assert sum(counts.values()) + pending == sum(1 for row in records if row[0] == number)
     firing: dict[str, str] = {}
     for alert in alone:
+        event(f"{alert.kind} {alert.status}")
         assert (alert.status == "firing") == (alert.revision == 0)
         assert firing.get(alert.alert_id) == (None if alert.revision == 0 else "firing")
         firing[alert.alert_id] = alert.status

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +86,27 @@ def test_members_and_confidence() -> None:
     assert event["data"]["annotations"]["summary"].endswith("led by pressure (81%), said by extreme and lstm")
     quiet = json.loads(encoder().encode(replace(ALERT, members=(("a", 0.09), ("b", 0.1)))).value or b"")
     assert quiet["data"]["annotations"]["summary"].endswith("said by b")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("flat_line", "pump-17: pressure has stayed the same for 7200 s (2 times the limit)"),
+        ("missing_feature", "pump-17: pressure has been missing for 7200 s (2 times the limit)"),
+        ("out_of_range", "pump-17: pressure is out of its range (2 times the limit)"),
+    ],
+)
+def test_a_fault_of_the_data_has_its_own_kind(kind: str, said: str) -> None:
+    """If it failed, a router could not tell a dead sensor from an anomaly, or bounds would be widened by a residual."""
+    alert = replace(ALERT, kind=kind, score=7200.0, threshold=3600.0)
+    event = json.loads(encoder().encode(alert).value or b"")
+    AlertEvent.model_validate(event)
+    assert event["data"]["labels"]["kind"] == kind
+    assert event["data"]["annotations"]["summary"] == said
+    first = event["data"]["attribution"][0]
+    assert first["expected_lower"] == first["expected"] == first["expected_upper"] == 2.4
+    over = replace(alert, status="resolved", reason="recovered", revision=1, ends_at=ALERT.time)
+    assert "usual by now" in json.loads(encoder().encode(over).value or b"")["data"]["annotations"]["summary"]
 
 
 def test_numbers_are_the_shortest_decimals_of_their_float32() -> None:

@@ -6,127 +6,25 @@ their offsets, and not of how they were cut into batches.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alert import Alert, Alerter, AlertSettings, Expiry
-from monitor.changes import Changes
+from monitor.alert import Alerter, AlertSettings, Expiry
 from monitor.detector import Detector
 from monitor.ignore import Ignore
 from monitor.liveness import Liveness
-from monitor.partition_time import PartitionTime
+from monitor.pipeline.faults import Faults
+from monitor.pipeline.output import REASONS, Output, ScoreRows
+from monitor.pipeline.partition import Partition
+from monitor.quality import KINDS, Quality
 from monitor.record import NEVER, Records, RecordSettings
-from monitor.score import UNSCORED, Model, Scored, score
+from monitor.score import Model, Scored, score
 from monitor.table import AnyColumn, StreamTable
 from monitor.threshold import Prior, Threshold, ThresholdSettings, build, lines
 from monitor.window import Windowed, Windower, Windows, WindowSettings
-
-STATUS = ("unscored", "normal", "anomalous")
-"""What a window can be; `ScoreRows.status` is an index into it."""
-
-REASONS = ("", *UNSCORED, "ignored")
-"""Why a window is unscored, or normal over its line, else empty; `ScoreRows.reason` is an index into it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRows:
-    """One row a window of one partition.
-
-    Attributes:
-        stream: ids.
-        time: `(n,)` int64 ms, the window's end.
-        offset: `(n,)` int64, the window's largest offset.
-        due: `(n,)` int64, offset of the record that made it due.
-        score: `(n,)` float64, NaN where unscored.
-        threshold: `(n,)` float64, the line, NaN where unscored.
-        status: `(n,)` int8, index into `STATUS`.
-        reconstruction: `(n, F)` float32, what the model expected at the window's last row.
-        reason: `(n,)` int8, index into `REASONS`.
-    """
-
-    stream: list[str]
-    time: NDArray[np.int64]
-    offset: NDArray[np.int64]
-    due: NDArray[np.int64]
-    score: NDArray[np.float64]
-    threshold: NDArray[np.float64]
-    status: NDArray[np.int8]
-    reconstruction: NDArray[np.float32]
-    reason: NDArray[np.int8]
-
-
-@dataclass(slots=True)
-class Output:
-    """What a batch made. Offsets are kept by (topic, partition).
-
-    Attributes:
-        alerts: sorted by topic, partition, offset of the causing record, stream, window end, rule, revision.
-        late: offsets of late records; those that waited for long may have come in an earlier batch.
-        repeated: offsets of repeated records.
-        refused: offsets of records of streams beyond `record.max_streams`.
-        windows: how many windows became due.
-        scored: how many of them were scored.
-        unscored: how many of them were not, by reason.
-        ignored: how many were over their line, and do not count by a rule of `alert.ignore`.
-        anomaly_scores: score ÷ line of the scored windows, an array for each slice and partition.
-        clock_resets: how many times a stream's clock was set back.
-        scores: a row a window, where they were asked for.
-    """
-
-    alerts: list[Alert] = field(default_factory=list)
-    late: dict[tuple[str, int], list[int]] = field(default_factory=dict)
-    repeated: dict[tuple[str, int], list[int]] = field(default_factory=dict)
-    refused: dict[tuple[str, int], list[int]] = field(default_factory=dict)
-    windows: int = 0
-    scored: int = 0
-    unscored: Counter[str] = field(default_factory=Counter)
-    ignored: int = 0
-    anomaly_scores: list[NDArray[np.float64]] = field(default_factory=list)
-    clock_resets: int = 0
-    scores: dict[tuple[str, int], list[ScoreRows]] = field(default_factory=dict)
-
-
-class Partition:
-    """Everything that is known of one input partition.
-
-    Attributes:
-        topic: its topic.
-        number: its number.
-        table: the streams and their state.
-        time: the partition's time.
-        liveness: which streams are live.
-        counts: records by class since the state began, without the pending ones.
-        changes: what has changed since the last commit, where that is kept.
-        barred: offsets of records that the process died of: no restore may decode them again.
-        columns: all columns of the table.
-        decision_columns: those that only scoring changes: line, alert machine, and when a stream was last active.
-        activity_columns: the last of these alone.
-    """
-
-    def __init__(
-        self, topic: str, number: int, windower: Windower, decisions: Sequence[AnyColumn], liveness: Liveness
-    ) -> None:
-        """Begin without state."""
-        self.topic = topic
-        self.number = number
-        self.activity_columns: Sequence[AnyColumn] = Liveness.ACTIVITY
-        self.decision_columns = (*Liveness.ACTIVITY, *decisions)
-        self.columns = (*Liveness.COLUMNS, *windower.columns, *decisions)
-        self.table = StreamTable(self.columns)
-        self.changes = Changes()
-        self.barred: list[int] = []
-        self.time = PartitionTime()
-        self.liveness = liveness
-        self.counts: Counter[str] = Counter()
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Topic and number."""
-        return (self.topic, self.number)
 
 
 class Pipeline:
@@ -136,6 +34,7 @@ class Pipeline:
         windower: records → windows.
         threshold: scores → lines.
         alerter: scores over lines → alerts.
+        alerters: the same, and those of other kinds.
         learned: how much of what judges a stream is its own; None = nothing ever is.
         warmup: windows of a new stream that are not scored.
     """
@@ -151,13 +50,18 @@ class Pipeline:
         features: int,
         *,
         ignore: Ignore | None = None,
+        quality: Quality | None = None,
         keep_scores: bool = False,
     ) -> None:
-        """Set up the stages; `prior` is the calibration of the model's bundle, `ignore` the rules of `alert.ignore`."""
+        """Set up the stages; `prior` is the calibration of the model's bundle, `ignore` the rules of `alert.ignore`.
+
+        `quality` measures what is wrong with the data themselves, where `alert.quality` asks for it.
+        """
         self._record = record
         self._window = window
         self._model = model
         self._ignore = ignore
+        self._quality = quality
         self._keep_scores = keep_scores
         self._alert_expire = min(alert.expire.ms, record.expire.ms)
         self.windower = Windower(window, record, features)
@@ -167,6 +71,15 @@ class Pipeline:
         self.warmup = 0 if detector is None else detector.warmup
         members = () if detector is None else detector.members
         self.alerter = Alerter(alert, features, prior.windows_per_stream, self.learned, members)
+        own = alert.model_copy(update={"open_after": 1, "resolve_after": 1, "rest": 0})  # limits are times already
+        kinds = KINDS if quality is not None else ()
+        self.alerters = (self.alerter, *(Alerter(own, features, 0.0, kind=kind) for kind in kinds))
+
+    @property
+    def alert_columns(self) -> tuple[AnyColumn, ...]:
+        """Everything that alerts of all kinds know of a stream."""
+        measured = self._quality.columns if self._quality is not None else ()
+        return (*(column for alerter in self.alerters for column in alerter.columns), *measured)
 
     @property
     def line_columns(self) -> tuple[AnyColumn, ...]:
@@ -177,7 +90,7 @@ class Pipeline:
     def partition(self, topic: str, number: int) -> Partition:
         """Return a partition without state."""
         liveness = Liveness(self._record.expire.ms, self._record.max_streams)
-        decisions = (*self.line_columns, *self.alerter.columns)
+        decisions = (*self.line_columns, *self.alert_columns)
         return Partition(topic, number, self.windower, decisions, liveness)
 
     def pending(self, partition: Partition) -> int:
@@ -212,6 +125,7 @@ class Pipeline:
     ) -> None:
         """Take records during which no stream is dropped but at the end."""
         taken: list[tuple[Partition, Windowed]] = []
+        faults: list[Faults | None] = []
         for partition, offered in work:
             records = offered
             refused = partition.liveness.admit(partition.table, records, partition.changes)
@@ -222,12 +136,18 @@ class Pipeline:
             if len(records):
                 windowed = self.windower.process(partition.table, records)
                 _count(partition, windowed, output)
+                if self._quality is None:
+                    faults.append(None)
+                else:
+                    measured, sound = self._quality.measure(partition.table, windowed.windows)
+                    faults.append(Faults(windowed.windows, measured))
+                    windowed = replace(windowed, windows=sound)
                 taken.append((partition, windowed))
         found = self._score(taken)
         if scored is not None and any(len(each.score) for each in found):
             scored()
-        for (partition, windowed), scores in zip(taken, found, strict=True):
-            self._judge(partition, windowed, scores, output)
+        for (partition, windowed), scores, faulty in zip(taken, found, faults, strict=True):
+            self._judge(partition, windowed, scores, faulty, output)
 
     def _score(self, taken: Sequence[tuple[Partition, Windowed]]) -> list[Scored]:
         """Return the scores of the windows of some partitions."""
@@ -236,7 +156,9 @@ class Pipeline:
             return [model.judge(partition.table, windowed.windows, most) for partition, windowed in taken]
         return score(model, [windowed.windows for _, windowed in taken], most)
 
-    def _judge(self, partition: Partition, windowed: Windowed, scored: Scored, output: Output) -> None:
+    def _judge(
+        self, partition: Partition, windowed: Windowed, scored: Scored, faults: Faults | None, output: Output
+    ) -> None:
         """Lines, partition time, alerts and drops of one partition."""
         table, windows = partition.table, windowed.windows
         line = self._lines(table, windows, scored)
@@ -248,8 +170,12 @@ class Pipeline:
             over[ignored] = False
             reason[ignored] = REASONS.index("ignored")
             output.ignored += len(ignored)
-        expiries = self._advance(partition, windowed, over)
+        wrong = over if faults is None else over | faults.over
+        expiries = self._advance(partition, windowed, wrong)
         alerts = self.alerter.process(table, partition.key, windows, scored, line, over, expiries)
+        if faults is not None:
+            for alerter in self.alerters[1:]:
+                alerts += faults.alerts(alerter, partition, expiries)
         partition.changes.decided(windows.slot)
         partition.changes.decided(np.array([expiry.slot for expiry in expiries], np.intp))
         output.alerts.extend(alerts)
@@ -307,7 +233,7 @@ class Pipeline:
         at = np.empty(len(arrivals), np.int64)
         at[judged.by_due] = times
         ends = np.flatnonzero(np.append(arrivals.slot[1:] != arrivals.slot[:-1], True))
-        candidates = np.union1d(np.flatnonzero(table["firing"]), windowed.windows.slot[over])
+        candidates = np.union1d(self._firing(table), windowed.windows.slot[over])
         expiries: list[Expiry] = []
         if len(candidates):
             active = table["active"][candidates]
@@ -319,6 +245,13 @@ class Pipeline:
         partition.liveness.touch(table, arrivals.slot[ends], at[ends])
         partition.changes.touched(arrivals.slot[ends])
         return expiries
+
+    def _firing(self, table: StreamTable) -> NDArray[np.intp]:
+        """Return the streams with a firing alert of any kind."""
+        found = self.alerter.firing(table)
+        for alerter in self.alerters[1:]:
+            found = found | alerter.firing(table)
+        return np.flatnonzero(found)
 
     def _silences(
         self,

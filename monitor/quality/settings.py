@@ -1,0 +1,50 @@
+"""Section `alert.quality`: which faults of the data themselves are alerts."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from monitor.duration import Duration, PositiveDuration
+
+
+class FlatLine(BaseModel):
+    """When a value that stays the same is a fault."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after: PositiveDuration = Field(
+        Duration("1h"), description="how long a feature stays the same, at least; twice what it did before, if longer"
+    )
+    accept: PositiveDuration = Field(
+        Duration("1d"),
+        description="no more is ever asked for; after twice that much a flat line is usual, and resolves",
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> FlatLine:
+        if self.accept.ms < self.after.ms:
+            message = "accept must not be shorter than after"
+            raise ValueError(message)
+        return self
+
+
+class QualitySettings(BaseModel):
+    """What is looked for; each kind that is left out is not."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    flat_line: FlatLine | None = Field(None, description="a feature that varied stays the same")
+    missing_feature: PositiveDuration | None = Field(
+        None, description="a feature that was there is missing for so long, while records come"
+    )
+    out_of_range: dict[str, tuple[FiniteFloat | None, FiniteFloat | None]] = Field(
+        {}, description="what a feature can be: [low, high], null = open; values outside cannot be true"
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> QualitySettings:
+        for name, (low, high) in self.out_of_range.items():
+            if (low is None and high is None) or (low is not None and high is not None and low >= high):
+                message = f"out_of_range.{name}: expected [low, high] with the lower end first, one of them may be null"
+                raise ValueError(message)
+        return self
