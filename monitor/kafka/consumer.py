@@ -112,6 +112,7 @@ class Member:
             max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
             fetch_max_wait_ms=100,
             metadata_max_age_ms=_METADATA_MS,
+            metrics_enabled=False,
         )
         try:
             self.require(dict.fromkeys(settings.topics, "source.topics"))
