@@ -18,7 +18,7 @@ import lz4.frame
 import snappy
 import zstandard
 from kafka import codec
-from kafka.errors import CorruptRecordError
+from kafka.errors import CorruptRecordError, UnsupportedCodecError
 from kafka.record import default_records, legacy_records
 
 from monitor.kafka.errors import BatchTooLargeError, UnreadableBatchError
@@ -180,8 +180,9 @@ def bound(consumer: Any) -> None:  # noqa: ANN401 - the client has no types
     def bounded_append(drained: Any, part: Any, most: int, update_offsets: Any) -> int:  # noqa: ANN401 - as above
         try:
             count = int(append(drained, part, most, update_offsets))
-        except (BatchTooLargeError, UnreadableBatchError, CorruptRecordError) as error:
-            found = UnreadableBatchError(error) if isinstance(error, CorruptRecordError) else error
+        except (BatchTooLargeError, UnreadableBatchError, CorruptRecordError, UnsupportedCodecError) as error:
+            theirs = isinstance(error, CorruptRecordError | UnsupportedCodecError)
+            found = UnreadableBatchError(error) if theirs else error
             found.place(part.topic_partition.topic, part.topic_partition.partition, *_offsets(part))
             raise found from None
         return most if _meter.unpacked > POLL_LIMIT else count

@@ -23,6 +23,7 @@ from kafka import TopicPartition, codec
 from kafka.consumer.fetcher import Fetcher
 from kafka.record import default_records
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
+from kafka.record.util import calc_crc32c
 
 from monitor.kafka import unpacking
 from monitor.kafka.errors import EXIT_OPERATOR, BatchTooLargeError, UnreadableBatchError, problem
@@ -192,4 +193,15 @@ def test_the_error_names_the_batch() -> None:
     fetcher = fetcher_of([batch(0, [b"x"], 4), batch(1, [bytes(BATCH_LIMIT)], 4)])
     assert len(fetcher.fetched_records(1)[0][PLACE]) == 1
     with pytest.raises(BatchTooLargeError, match=r"^the batch at offset 1 of sensors-3 unpacks to more than 32 MiB"):
+        fetcher.fetched_records(10)
+
+
+def test_the_error_names_a_batch_of_no_codec_that_there_is() -> None:
+    """If it failed, the daemon would end with no word of which batch it is, and of how to go past it."""
+    bad = bytearray(batch(1, [b"x"], 4))
+    bad[22] = bad[22] & ~7 | 6  # the codec, in the attributes
+    bad[17:21] = calc_crc32c(bytes(bad[21:])).to_bytes(4, "big")
+    fetcher = fetcher_of([batch(0, [b"x"], 4), bytes(bad)])
+    assert len(fetcher.fetched_records(1)[0][PLACE]) == 1
+    with pytest.raises(UnreadableBatchError, match=r"^the batch at offset 1 of sensors-3 cannot .*`tidegauge skip"):
         fetcher.fetched_records(10)
