@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="decides which faults come when (default 0)")
     parser.add_argument("--faults", default="", help="only these, such as F1,F2 (default: all)")
     parser.add_argument("--rate", type=float, default=300, help="input records a second (default 300)")
+    parser.add_argument("--storm", type=float, default=20, help="seconds of one storm of rebalances, F8 (default 20)")
     parser.add_argument("--keep", type=Path, help="folder for the logs of what went wrong")
     parser.add_argument("--break", dest="rule", choices=["all", *RULES], help="break a rule, and look for the harm")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -57,7 +58,8 @@ def main() -> int:
         folder = Path(name)
         if options.rule:
             return _controls(list(RULES) if options.rule == "all" else [options.rule], folder, options)
-        runner = Runner(small_bundle(folder), folder, options.seed, rate=options.rate, keep=options.keep)
+        how = {"rate": options.rate, "keep": options.keep, "storm": options.storm}
+        runner = Runner(small_bundle(folder), folder, options.seed, **how)
         found = report.figures(runner.run(wanted, options.minutes * 60, options.kills), options.seed)
     print(json.dumps(found, indent=2) if options.json else report.table(found))
     return 1 if found["broken"] else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from tests.faults import proxy
@@ -101,13 +102,34 @@ def network(world: World) -> list[str]:
     return []
 
 
-@fault("F11", "the link to all brokers is down for 4 to 12 s", weight=1)
+_ONE, _ALL = "one member", "all members"
+LINKS = tuple(itertools.product((1, 2, 3), (_ONE, _ALL), ("both", "to", "from")))
+"""How many brokers are cut off, from whom, and in which direction: `to` them, `from` them or `both`."""
+
+
+@fault("F11", "links between members and brokers are down, once for 4 to 12 s or again and again", weight=2)
 def link_down(world: World) -> list[str]:
-    """Nothing gets through in either direction, and nobody is told; connections live on."""
-    for each in world.proxies.of.values():
-        each.weather.silent = True
-    world.fleet.rest(world.chance.uniform(4, 12))
-    world.proxies.fair()
+    """Nothing gets through, and nobody is told; connections live on, and what was on its way arrives when it can.
+
+    By the proxies, and not with network namespaces: those would need links of the machine's own.
+    """
+    if not world.links:
+        world.links = list(LINKS)
+        world.chance.shuffle(world.links)
+    count, who, way = world.links.pop()
+    nodes = world.chance.sample(world.cluster.numbers, count)
+    whom = world.pick() if who == _ONE else ""
+    flapping = world.chance.random() < 0.3
+    world.told.append(f"{count} of 3 brokers, {who}, {way}{', flapping' if flapping else ''}")
+    for _ in range(5 if flapping else 1):
+        for node in nodes:
+            weather = world.proxies.of[node].weather
+            weather.way, weather.whom = way, whom
+            weather.silent = True
+        world.fleet.rest(world.chance.uniform(0.5, 2.5) if flapping else world.chance.uniform(4, 12))
+        world.proxies.fair()
+        if flapping:
+            world.fleet.rest(world.chance.uniform(0.1, 1))
     return []
 
 

@@ -1,4 +1,4 @@
-"""Faults of processes: F1, F2, F3, F5, F7, F8, F16, F18, F19."""
+"""Faults of processes: F1, F2, F3, F5, F7, F8, F18."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import time
 
 from tests.faults.catalogue import fault
 from tests.faults.points import PLACES, Step
-from tests.faults.world import World
+from tests.faults.world import PARTITIONS, World
 
 _LONGEST = 180.0  # seconds for what a process must come to by itself
+_STILL = 90.0  # seconds that a partition may stand still while members come and go
 CRASHES = 5
 """Crash points of one episode of F1."""
 
@@ -118,33 +119,30 @@ def twins(world: World) -> list[str]:
     return [] if ended[0].process.returncode == 75 else [f"F7: the other ended with {ended[0].process.returncode}"]
 
 
-@fault("F8", "members join and leave every 1 to 3 s", weight=2)
+@fault("F8", "members join and leave every 1 to 3 s, static and dynamic ones, in an orderly way or not", weight=2)
 def storm(world: World) -> list[str]:
-    """Rebalances one after the other."""
-    for turn in range(3):
+    """Rebalances one after the other; no partition may stand still all the time."""
+    begun = time.monotonic()
+    moved = dict.fromkeys(range(PARTITIONS), begun)
+    before: dict[int, int] = {}
+    idle = turn = 0
+    while time.monotonic() - begun < world.storm:
         name = f"guest{len(world.advanced)}-{turn}"
+        turn += 1
         world.fleet.add(name, world.member_config(name, dynamic=world.chance.random() < 0.7))
-        world.fleet.rest(world.chance.uniform(1.5, 4))
+        world.fleet.rest(world.chance.uniform(1, 3))
         if world.chance.random() < 0.3:
             world.kill(name)
             world.fleet.members.pop(name)
         else:
             world.fleet.remove(name)
-    return []
-
-
-@fault("F16", "the wall clock jumps by an hour, to and fro", weight=1)
-def clock(world: World) -> list[str]:
-    """Let a member believe another time."""
-    name = world.pick()
-    world.kill(name)
-    hours = world.chance.choice([-3_600, 3_600])
-    world.fleet.members[name].start(
-        [Step("after_poll", 5, "clock", str(hours)), Step("after_poll", 20, "clock", str(-2 * hours))]
-    )
-    world.fleet.rest(6)
-    world.kill(name)
-    return []
+        world.fleet.rest(world.chance.uniform(0, 2))
+        found, now = world.committed(), time.monotonic()
+        moved.update({number: now for number, offset in found.items() if offset > before.get(number, -1)})
+        before.update(found)
+        idle = max(idle, round(now - min(moved.values())))
+    world.told.append(f"a partition stood still for up to {10 * -(-idle // 10)} s")
+    return [f"F8: a partition stood still for {idle} s"] if idle > _STILL else []
 
 
 @fault("F18", "a slow model, and a lag to catch up with", weight=1)

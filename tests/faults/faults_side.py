@@ -1,7 +1,4 @@
-"""Faults after which an operator must act, or that concern other sinks: F9, F15, F17, F19.
-
-F9, F15 and F17 happen to a small job beside the world, which goes on.
-"""
+"""Faults after which an operator must act: F9, F17, F19; and how a fault happens to a small job beside the world."""
 
 from __future__ import annotations
 
@@ -12,15 +9,15 @@ from typing import Any
 from kafka import KafkaAdminClient, TopicPartition
 
 from tests.faults.catalogue import fault
-from tests.faults.world import PATIENCE, Verdict, World
+from tests.faults.world import PATIENCE, World
 from tests.kafka.topics import create_topic, delete_topics
 
 EXIT_OPERATOR = 78
 
 
 @contextmanager
-def _aside(world: World, config: Mapping[str, Any] | None = None) -> Iterator[World]:
-    """A job of one member that has consumed and committed something."""
+def aside_of(world: World, config: Mapping[str, Any] | None = None) -> Iterator[World]:
+    """A job of one member that has consumed and committed something; `config` goes over the usual one."""
     world.feed.stop()
     world.asides += 1
     folder = world.folder / f"aside-{world.asides}"
@@ -34,7 +31,7 @@ def _aside(world: World, config: Mapping[str, Any] | None = None) -> Iterator[Wo
         aside.close()
 
 
-def _refuses(aside: World, *words: str) -> list[str]:
+def refuses(aside: World, *words: str) -> list[str]:
     """Start the member again: it must end with 78 and a line that says all of this."""
     member = aside.fleet.members["m0"]
     daemon = member.start()
@@ -45,7 +42,8 @@ def _refuses(aside: World, *words: str) -> list[str]:
     return [f"it does not say {word!r}: {said[-300:]}" for word in words if word not in said]
 
 
-def _stop(aside: World) -> None:
+def halt(aside: World) -> None:
+    """Let everything be done that there is, and stop its member."""
     aside.feed.stop()
     while aside.oracle.advance().records:
         aside.drain(PATIENCE)
@@ -55,36 +53,27 @@ def _stop(aside: World) -> None:
 @fault("F9", "the input gets more partitions, or is made anew", weight=0.5)
 def repartitioned(world: World) -> list[str]:
     """The daemon refuses to go on, and says why."""
-    with _aside(world) as aside:
+    with aside_of(world) as aside:
         topic = aside.topics["input"]
-        _stop(aside)
+        halt(aside)
         if world.chance.random() < 0.5:
             admin = KafkaAdminClient(bootstrap_servers=world.cluster.bootstrap.split(","))
             try:
                 admin.create_partitions({topic: 8})
             finally:
                 admin.close()
-            return [f"F9 more partitions: {each}" for each in _refuses(aside, topic)]
+            return [f"F9 more partitions: {each}" for each in refuses(aside, topic)]
         delete_topics(world.cluster.bootstrap, [topic])
         world.fleet.rest(2)
         create_topic(world.cluster.bootstrap, topic, 6)
-        return [f"F9 made anew: {each}" for each in _refuses(aside, topic)]
-
-
-@fault("F15", "another sink's disk is full", weight=0.5)
-def full(world: World) -> list[str]:
-    """Alerts go to Kafka all the same."""
-    sinks = [{"type": "kafka", "topic": ""}, {"type": "jsonl", "path": "/dev/full"}]
-    with _aside(world, {"sink": sinks}) as aside:
-        verdict = aside.check(Verdict("F15"))
-        return [f"F15: {each}" for each in verdict.broken] + ([] if verdict.events else ["F15: no events"])
+        return [f"F9 made anew: {each}" for each in refuses(aside, topic)]
 
 
 @fault("F17", "retention takes records that were not processed", weight=0.5)
 def retention(world: World) -> list[str]:
     """The daemon stops, and says what is gone."""
-    with _aside(world) as aside:
-        _stop(aside)
+    with aside_of(world) as aside:
+        halt(aside)
         at = aside.committed()[0]
         aside.feed.start()
         world.fleet.rest(1.5)
@@ -94,7 +83,7 @@ def retention(world: World) -> list[str]:
             admin.delete_records({TopicPartition(aside.topics["input"], 0): at + 5})
         finally:
             admin.close()
-        return [f"F17: {each}" for each in _refuses(aside, aside.topics["input"], str(at), str(at + 5))]
+        return [f"F17: {each}" for each in refuses(aside, aside.topics["input"], str(at), str(at + 5))]
 
 
 @fault("F19", "the model's file is spoilt while it is in use", weight=1)

@@ -27,7 +27,14 @@ _GARBAGE: tuple[bytes | None, ...] = (
     b'{"note": ' + b"[" * 30_000,
     b'{"values": {"pressure": ' + b"9" * 5_000 + b"}}",
     b"z" * 200_000,
+    b'{"time": "1969-12-31T23:59:59Z", "values": {"pressure": 50, "flow": 1000}}',
+    b'{"time": "2101-01-01T00:00:00Z", "values": {"pressure": 50, "flow": 1000}}',
+    b'{"time": "1971-01-01T00:00:00Z", "values": {"pressure": 50, "flow": 1000}}',  # long ago, but a time
+    b'{"time": "2099-01-01T00:00:00Z", "values": {"pressure": 50, "flow": 1000}}',  # a jump ahead, which waits
 )
+_KEYS: tuple[bytes | None, ...] = (None, b"", b"x" * 257, b"a\nb", b"\xff")
+"""No names of streams."""
+
 _FLIGHT = 2_000  # messages that are on their way at once
 
 
@@ -114,7 +121,10 @@ class Feed:
             stream = self._streams[number]
             partition = number % self._partitions
             if self._chance.random() < self.garbage:
-                yield Record(self._chance.choice(_GARBAGE), key=stream.key, partition=partition)
+                if self._chance.random() < 0.2:
+                    yield Record(stream.next(), key=self._chance.choice(_KEYS), partition=partition)
+                else:
+                    yield Record(self._chance.choice(_GARBAGE), key=stream.key, partition=partition)
             yield Record(stream.next(), key=stream.key, partition=partition)
 
     def _run(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.faults import points
+from tests.faults import clock, points
 from tests.integration.daemon import Daemon
 
 RETRIED = (-signal.SIGKILL, 0, 1, 70, 75)
@@ -25,6 +25,7 @@ class Member:
     Attributes:
         name: of the member.
         config: its configuration.
+        env: more of its environment, at its next starts.
         daemon: the process.
         begun: when it was started.
     """
@@ -41,19 +42,20 @@ class Member:
         self._folder, self._keep, self._rule = folder, keep, rule
         self.name, self.config = name, config
         self._turns = 0
+        self.env: dict[str, str] = {}
         self.daemon: Daemon | None = None
         self.begun = 0.0
 
-    def start(self, steps: Sequence[points.Step] = (), *, env: Mapping[str, str] | None = None) -> Daemon:
+    def start(self, steps: Sequence[points.Step] = ()) -> Daemon:
         """Start a daemon: the product as it is, or with a plan, or with a broken rule."""
         rule = self._rule
         self._turns += 1
         folder = self._folder / f"{self.name}-{self._turns}"
         folder.mkdir(parents=True)
-        hooked = bool(steps) or rule is not None
+        hooked = bool(steps) or rule is not None or clock.VARIABLE in self.env
         if steps:
             points.write(folder / points.PLAN, list(steps))
-        more = dict(env or {}) | ({"FAULTS_BREAK": rule} if rule else {})
+        more = self.env | ({"FAULTS_BREAK": rule} if rule else {})
         program = ("tests.faults.process",) if hooked else ("monitor",)
         self.daemon = Daemon(folder, self.config, env=more, program=program)
         self._keep(self.pid)

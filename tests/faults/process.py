@@ -10,10 +10,12 @@ import os
 from pathlib import Path
 
 from monitor.cli import main
-from tests.faults import broken, points
+from tests.faults import broken, clock, points
 
 if __name__ == "__main__":
     points.install(Path.cwd())
+    if wrong := os.environ.get(clock.VARIABLE):
+        clock.install(Path(wrong))
     rule = os.environ.get("FAULTS_BREAK")
     if rule:
         broken.RULES[rule].install()

@@ -25,6 +25,8 @@ class Weather:
     Attributes:
         delay: seconds that each frame is held back, at most.
         silent: nothing gets through, and nobody is told.
+        way: in which direction: `to` the node, `from` it, or `both`.
+        whom: the client id for which that holds; empty: all of them.
         refuse: new connections are closed at once.
         lose: the answers to so many requests of an API are lost, and the connection with them.
         hold: so many requests of an API are held back for so long; the client's connection ends meanwhile.
@@ -33,6 +35,8 @@ class Weather:
 
     delay: float = 0.0
     silent: bool = False
+    way: str = "both"
+    whom: str = ""
     refuse: bool = False
     lose: dict[int, int] = field(default_factory=dict)
     hold: dict[int, int] = field(default_factory=dict)
@@ -57,12 +61,13 @@ class _Link:
         self.asked: dict[int, int] = {}  # correlation id → API
         self.swallow: dict[int, int] = {}  # correlation id → answers that the client must not see
         self.up: asyncio.StreamWriter | None = None
+        self.name = ""  # the client's id, once it has asked for something
 
     async def run(self) -> None:
         if self.proxy.weather.refuse:
             self.reset()
             return
-        await self._silence()
+        await self._silence("to")
         try:
             back, self.up = await asyncio.open_connection("127.0.0.1", self.proxy.target)
         except OSError:
@@ -83,8 +88,9 @@ class _Link:
 
     async def _requests(self, up: asyncio.StreamWriter) -> None:
         while (frame := await _frame(self.reader)) is not None:
-            await self._weather()
-            api, _, correlation = struct.unpack(">hhi", frame[4:12])
+            api, _, correlation, length = struct.unpack(">hhih", frame[4:14])
+            self.name = frame[14 : 14 + max(0, length)].decode(errors="replace")
+            await self._weather("to")
             self.asked[correlation] = api
             weather = self.proxy.weather
             if _due(weather.hold, api):
@@ -100,7 +106,7 @@ class _Link:
 
     async def _answers(self, back: asyncio.StreamReader) -> None:
         while (frame := await _frame(back)) is not None:
-            await self._weather()
+            await self._weather("from")
             (correlation,) = struct.unpack(">i", frame[4:8])
             if self.swallow.get(correlation, 0) > 0:
                 self.swallow[correlation] -= 1
@@ -110,16 +116,20 @@ class _Link:
             self.writer.write(frame)
             await self.writer.drain()
 
-    async def _weather(self) -> None:
+    async def _weather(self, way: str) -> None:
         weather = self.proxy.weather
         if weather.delay:
             await asyncio.sleep(random.SystemRandom().uniform(0, weather.delay))
-        await self._silence()
+        await self._silence(way)
 
-    async def _silence(self) -> None:
+    async def _silence(self, way: str) -> None:
         """Wait while nothing gets through."""
-        while self.proxy.weather.silent:  # noqa: ASYNC110 - the weather is made by another thread
+        while self._silent(way):  # noqa: ASYNC110 - the weather is made by another thread
             await asyncio.sleep(0.05)
+
+    def _silent(self, way: str) -> bool:
+        weather = self.proxy.weather
+        return weather.silent and weather.way in {"both", way} and weather.whom in {"", self.name}
 
 
 async def _frame(reader: asyncio.StreamReader) -> bytes | None:

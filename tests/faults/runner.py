@@ -15,14 +15,22 @@ from typing import Any
 from kafka.errors import KafkaError
 
 from models.bundle import Bundle, read
-from tests.faults import faults_brokers, faults_data, faults_network, faults_processes, faults_side
+from tests.faults import (
+    faults_brokers,
+    faults_clock,
+    faults_data,
+    faults_disks,
+    faults_network,
+    faults_processes,
+    faults_side,
+)
 from tests.faults.catalogue import FAULTS, Fault
 from tests.faults.proxy import Proxies
 from tests.faults.world import Verdict, World
 from tests.kafka.broker import BrokerError
 from tests.kafka.cluster import Cluster
 
-CATALOGUE = (faults_brokers, faults_data, faults_network, faults_processes, faults_side)
+CATALOGUE = (faults_brokers, faults_clock, faults_data, faults_disks, faults_network, faults_processes, faults_side)
 """Importing them has entered their faults."""
 
 _ENOUGH, _MANY = 6, 60

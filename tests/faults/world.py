@@ -91,7 +91,8 @@ class World:
             folder: where they run.
             chance: the source of all that is random.
             how: `rule` that all members break; `members` (number, the last one dynamic); `config` over the usual one;
-                `answers`: the errors that F12 chooses from; `patience`: seconds that all work may take to be done.
+                `answers`: the errors that F12 chooses from; `patience`: seconds that all work may take to be done;
+                `storm`: seconds of F8.
         """
         self.cluster, self.proxies, self.bundle, self.folder, self.chance = cluster, proxies, bundle, folder, chance
         name = uuid.uuid4().hex[:8]
@@ -120,10 +121,15 @@ class World:
         self.asides = 0
         self.places: list[str] = []  # crash points that have not had their turn
         self.weathers: list[str] = []  # the same of the network
+        self.links: list[tuple[int, str, str]] = []  # the same of links that are down
+        self.clocks: list[tuple[str, bool]] = []  # the same of clocks
+        self.disks: list[str] = []  # the same of disks
+        self.poisons: list[str] = []  # the same of what nobody can read
         self.missed: list[str] = []
         self.told: list[str] = []
         self.patience: float = how.get("patience", PATIENCE)
         self.answers: list[str] = list(how.get("answers", ()))
+        self.storm: float = how.get("storm", 20.0)
         for number in range(how.get("members", 3)):
             self.fleet.add(f"m{number}", self.member_config(f"m{number}", dynamic=number == 2))
 
@@ -150,8 +156,13 @@ class World:
 
     def member_config(self, name: str, *, dynamic: bool = False, **source: Any) -> dict[str, Any]:
         """Return the configuration of a member."""
-        instance = {"group_instance_id": None if dynamic else f"{self.group}-{name}"}
+        instance = {"client_id": name, "group_instance_id": None if dynamic else f"{self.group}-{name}"}
         return {**self.config, "source": {**self.config["source"], **instance, **source}}
+
+    @property
+    def seen(self) -> set[str]:
+        """The ids of all events that checks have found."""
+        return set(self._known)
 
     def committed(self) -> dict[int, int]:
         """Return the group's offset of each partition, as far as they are stable and can be read."""

@@ -21,6 +21,7 @@ class Cluster(Broker):
         inner_ports: where each node listens for what comes through its proxy.
         proxy_ports: where clients look for each node on the listener `PROXIED`.
         proxied_bootstrap: those addresses.
+        logs: each node's folder of logs, once it was started (not of nodes in containers, whose folders are their own).
     """
 
     def __init__(self, nodes: int = 3, where: Place | None = None) -> None:
@@ -30,6 +31,7 @@ class Cluster(Broker):
             NoKafkaError: if this machine has no Kafka.
         """
         super().__init__(nodes, where=where)
+        self.logs: dict[int, Path] = {}
         self.patience = 300.0  # a start after a fault, beside daemons that want the processor, too
         ports = free_ports(2 * nodes)
         self.numbers = list(range(1, nodes + 1))
@@ -69,6 +71,7 @@ class Cluster(Broker):
 
     def _settings(self, number: int, log: Path) -> dict[str, str]:
         """See `Broker`."""
+        self.logs[number] = log
         found = super()._settings(number, log)
         found["listeners"] += f",PROXIED://127.0.0.1:{self.inner_ports[number]}"
         found["advertised.listeners"] += f",PROXIED://127.0.0.1:{self.proxy_ports[number]}"
