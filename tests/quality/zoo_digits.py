@@ -159,6 +159,7 @@ def _draw(path: Path, kind: str, codes: NDArray[Any], digit: NDArray[np.int64], 
     )
     grid = np.array([[x, y] for y in reversed(list(down)) for x in across], np.float32)
     made = np.asarray(bench.networks.decoder(grid)).reshape(len(shares), len(shares), 8, 8)
-    right.imshow(made.transpose(0, 2, 1, 3).reshape(8 * len(shares), -1), cmap="gray_r", vmin=0, vmax=1)
+    tiles = np.pad(made, ((0, 0), (0, 0), (1, 1), (0, 0)))  # digits fill their rows, and would run into each other
+    right.imshow(tiles.transpose(0, 2, 1, 3).reshape(10 * len(shares), -1), cmap="gray_r", vmin=0, vmax=1, aspect=0.8)
     right.set(title="digits generated over the plane of codes", xticks=[], yticks=[])
     figure.savefig(path, dpi=70)
