@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TOY = ["--json", "--records", "20000", "--rounds", "1", "--seconds", "4", "--streams", "4000"]
+TOY = ["--json", "--records", "20000", "--rounds", "1", "--seconds", "4", "--warm", "0", "--streams", "4000"]
 TOY_STATE = ["--rows", "3", "--lag", "20000", "--written", "20000", "--patience", "1", "--steady", "0.5"]
 
 

@@ -61,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--records", type=int, default=300_000, help="records of the throughput case")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds")
     parser.add_argument("--seconds", type=float, default=40, help="seconds of the latency case")
+    parser.add_argument("--warm", type=float, default=60, help="seconds before these that warm the broker up")
     parser.add_argument("--streams", type=int, default=100_000, help="streams of memory and restore")
     parser.add_argument("--rows", type=int, default=24, help="rows of a stream in the restore case")
     parser.add_argument("--lag", type=int, default=1_000_000, help="records of the lag case")
@@ -95,7 +96,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, dic
         at = broker.bootstrap
         on_kafka: dict[str, Callable[[], dict[str, Any]]] = {
             "throughput": lambda: cluster.throughput(at, bundle, folder, arguments.records, arguments.rounds),
-            "latency": lambda: cluster.latency(at, bundle, folder, arguments.seconds),
+            "latency": lambda: cluster.latency(at, bundle, folder, arguments.seconds, arguments.warm),
             "ready": lambda: cluster.ready(at, bundle, folder, arguments.rounds),
             "state": lambda: durability.state(at, bundle, folder, arguments.records, arguments.rounds),
             "restore": lambda: _restores(at, bundle, folder, arguments),
