@@ -39,7 +39,7 @@ class PartitionTime:
         """Move on by a batch; return the time after each arrival, in the order of `judged.by_due`."""
         arrivals, by_due = judged.arrivals, judged.by_due
         slots, times = arrivals.slot[by_due].tolist(), arrivals.seen[by_due].tolist()
-        resets = np.flatnonzero(arrivals.reset[by_due]).tolist()
+        resets = arrivals.reset[by_due].nonzero()[0].tolist()
         if not resets:
             self.value, found = _follow(self.leaders, self.value, slots, times)
             return np.array(found, np.int64)

@@ -20,6 +20,7 @@ from monitor.score import Scored
 from monitor.table import Column, StreamTable
 from monitor.threshold import Learned
 from monitor.window import Windows
+from monitor.window.rows import group_starts
 
 _UNRESTED = -(2**62)
 
@@ -127,7 +128,9 @@ class Alerter:
             over: which windows are over their line.
             expiries: moments at which silence resolves an alert, if the stream is firing then.
         """
-        at = np.flatnonzero(self.interesting(table, windows, over, [expiry.slot for expiry in expiries]))
+        if len(windows) == 0 and not expiries:
+            return []
+        at = self.interesting(table, windows, over, [expiry.slot for expiry in expiries]).nonzero()[0]
         index = self._numbers(table, windows, scored.scored)
         alerts: list[Alert] = []
         if len(at) or expiries:
@@ -173,7 +176,7 @@ class Alerter:
         """Return the number of each window among the scored ones of its stream, and count them."""
         if len(windows) == 0:
             return np.zeros(0, np.int64)
-        starts = np.flatnonzero(np.concatenate([[True], windows.slot[1:] != windows.slot[:-1]]))
+        starts = group_starts(windows.slot)
         counts = np.diff(np.append(starts, len(windows)))
         running = np.cumsum(scored)
         column = table[f"{self._at}scored"]

@@ -232,7 +232,7 @@ class Pipeline:
         times = partition.time.advance(table, judged)
         at = np.empty(len(arrivals), np.int64)
         at[judged.by_due] = times
-        ends = np.flatnonzero(np.append(arrivals.slot[1:] != arrivals.slot[:-1], True))
+        ends = np.append(arrivals.slot[1:] != arrivals.slot[:-1], True).nonzero()[0]
         candidates = np.union1d(self._firing(table), windowed.windows.slot[over])
         expiries: list[Expiry] = []
         if len(candidates):
@@ -251,7 +251,7 @@ class Pipeline:
         found = self.alerter.firing(table)
         for alerter in self.alerters[1:]:
             found = found | alerter.firing(table)
-        return np.flatnonzero(found)
+        return found.nonzero()[0]
 
     def _silences(
         self,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from monitor.record import NEVER
 from monitor.table import AnyColumn, Column, StreamTable
+from monitor.window.rows import group_starts
 
 DAY_MS = 86_400_000
 DEFAULT_BUDGET = 0.1
@@ -152,7 +153,9 @@ def lines(
     `slot` is sorted; windows of one stream go one after another, in rounds over all streams that have one more.
     """
     found = np.empty(len(slot))
-    starts = np.flatnonzero(np.concatenate([[True], slot[1:] != slot[:-1]])) if len(slot) else np.zeros(0, np.intp)
+    if len(slot) == 0:
+        return found
+    starts = group_starts(slot)
     counts = np.diff(np.append(starts, len(slot)))
     turn = 0
     while len(starts):

@@ -61,7 +61,7 @@ class Ring:
             due = (number >= self._length) & ((number - self._length) % self._stride == 0)
             place = number - 1
         restarted = self._restarted(table, rows, starts, due)
-        at = np.flatnonzero(due)
+        at = due.nonzero()[0]
         windows = self._gather(table, rows, at, rank, place, restarted)
         self._write(table, rows, starts, counts, rank, place)
         table["count"][rows.slot[starts]] = number[starts + counts - 1]
@@ -185,7 +185,7 @@ class Ring:
         marks = table["mark_time"].shape[1]
         if many:
             marked &= rank >= np.repeat(counts, counts) - self._length
-        at = np.flatnonzero(marked)
+        at = marked.nonzero()[0]
         where = place[at] // self._mark_every % marks
         table["mark_time"][rows.slot[at], where] = rows.start[at]
         table["mark_low"][rows.slot[at], where] = rows.low[at]

@@ -82,6 +82,7 @@ class Rows:
 
 def group_starts(slot: NDArray[np.int32]) -> NDArray[np.intp]:
     """Return where each group of equal neighbours begins."""
-    if len(slot) == 0:
-        return np.zeros(0, np.intp)
-    return np.concatenate([[0], np.flatnonzero(slot[1:] != slot[:-1]) + 1])
+    first = np.empty(len(slot), np.bool_)
+    first[:1] = True
+    np.not_equal(slot[1:], slot[:-1], out=first[1:])
+    return first.nonzero()[0]
