@@ -143,11 +143,13 @@ class Metrics:
         """Make the series of partitions that this member has got."""
         for topic, partition in partitions:
             self.consumer_lag_records.labels(topic, str(partition))
+            self.partition_last_record.labels(topic, str(partition)).set_to_current_time()
 
     def unassign(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Take the series of partitions away that another member has now: a last value would stand for ever."""
         for topic, partition in partitions:
-            self.consumer_lag_records.remove_by_labels({"topic": topic, "partition": str(partition)})
+            for gauge in (self.consumer_lag_records, self.partition_last_record):
+                gauge.remove_by_labels({"topic": topic, "partition": str(partition)})
 
     def failed(self, stage: str, error: BaseException) -> None:
         """Count an error of a stage of the loop."""
@@ -229,6 +231,12 @@ class Metrics:
         self.consumer_lag_records = self._gauge(
             "tidegauge_consumer_lag_records",
             "Records of a partition that are not processed yet; growing = add members.",
+            ["topic", "partition"],
+        )
+        self.partition_last_record = self._gauge(
+            "tidegauge_partition_last_record_timestamp_seconds",
+            "When a record of a partition was last processed (when this member got it, before the first); one to"
+            " which nothing comes has no time of its own, and makes no alert of silence.",
             ["topic", "partition"],
         )
         self.last_record_processed_timestamp_seconds = self._gauge(

@@ -275,6 +275,8 @@ class Service:
             self._processed += number
             metrics.records_consumed.labels(topic).inc(number)
             metrics.last_record_processed_timestamp_seconds.labels(topic).set_to_current_time()
+        for topic, partition in work.positions:
+            metrics.partition_last_record.labels(topic, str(partition)).set_to_current_time()
         for name, number in work.classes.items():
             metrics.records.labels(name).inc(number)
         # At once, and not with the other gauges: what is consumed is in a class or waits, whenever somebody looks.

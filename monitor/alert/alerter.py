@@ -42,6 +42,9 @@ class Alerter:
         learned: Learned | None = None,
         members: Sequence[str] = (),
         kind: str = RULE,
+        *,
+        figured: bool = True,
+        whole: bool = False,
     ) -> None:
         """Set up.
 
@@ -52,10 +55,12 @@ class Alerter:
             learned: how much of a line is its stream's own; None = nothing ever is.
             members: of the detector, in the order of `Scored.said`.
             kind: `labels.kind` of its alerts.
+            figured: whether its windows have figures of features; without, `attribution` is empty.
+            whole: whether its alerts are of the whole partition.
         """
         self.settings, self.kind = settings, kind
         self._learned = learned
-        self._rules = Rules(settings, Rest(settings.rest, windows_per_stream), tuple(members), kind)
+        self._rules = Rules(settings, Rest(settings.rest, windows_per_stream), tuple(members), kind, figured, whole)
         at = self._at = "" if kind == RULE else f"{kind}_"  # begins the names of the columns
         self.columns = (
             Column(f"{at}firing", np.bool_),

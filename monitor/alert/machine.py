@@ -43,12 +43,18 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the machine goes by: section `alert`, the rest, names of what `Scored.said` has, and `labels.kind`."""
+    """What the machine goes by: section `alert`, the rest, names of what `Scored.said` has, and `labels.kind`.
+
+    `figured`: whether its windows have figures of features. `whole`: whether an alert is of the whole partition, and
+    named after it instead of the stream that stands for it.
+    """
 
     settings: AlertSettings
     rest: Rest
     members: tuple[str, ...]
     kind: str
+    figured: bool = True
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Machine:
         """
         self._settings, self._rest, self._members = rules.settings, rules.rest, rules.members
         self._table, self._kind = table, rules.kind
+        self._named, self._whole = rules.figured, rules.whole
         self._where = partition
         windows, scored = verdicts.windows, verdicts.scored
         self._windows, self._scored = windows, scored
@@ -180,13 +187,13 @@ class Machine:
         """Return the next event of a stream's alert, caused by the window `i` where one causes it."""
         column = self._column
         topic, partition = self._where
-        stream = self._table.id_of(slot)
         if reason is not None:
             column["revision"][slot] += 1
         start, end, low, high = column["last_window"][slot].tolist()
         opened = int(column["opened_partition"][slot])
         opened = partition if opened < 0 else opened
-        figures = column["last_figures"][slot].copy()
+        stream = f"{topic}/{opened}" if self._whole else self._table.id_of(slot)
+        figures = column["last_figures"][slot].copy() if self._named else np.zeros((3, 0), np.float32)
         confidence = float(column["last_confidence"][slot])
         said = None if i is None else self._scored.said
         return Alert(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from monitor.alert import RULE, Alert
 from monitor.message import Message
+from monitor.quality import PARTITION_SILENCE
 from monitor.times import to_iso
 
 CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"
@@ -276,6 +277,8 @@ _FAULTS = {
     "flat_line": "has stayed the same for {:.6g} s",
     "missing_feature": "has been missing for {:.6g} s",
     "out_of_range": "is out of its range",
+    "silence": "has sent nothing for {:.6g} s",
+    "partition_silence": "{:.0%} of the live streams send nothing",
 }
 
 
@@ -283,7 +286,9 @@ def _fault(alert: Alert, anomaly_score: float, attribution: Sequence[Mapping[str
     """Say in one sentence what is wrong with the data."""
     if alert.status == "firing":
         said = _FAULTS[alert.kind].format(alert.score)
-        return f"{alert.stream}: {attribution[0]['feature']} {said} ({anomaly_score:.3g} times the limit)"
+        about = f"{alert.stream}:" if alert.kind == PARTITION_SILENCE else alert.stream
+        about = f"{alert.stream}: {attribution[0]['feature']}" if attribution else about
+        return f"{about} {said} ({anomaly_score:.3g} times the limit)"
     what = alert.kind.replace("_", " ")
     if alert.reason == "recovered":
         return f"{alert.stream}: {what} is over, or usual by now"

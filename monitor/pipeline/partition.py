@@ -26,16 +26,22 @@ class Partition:
         barred: offsets of records that the process died of: no restore may decode them again.
         columns: all columns of the table.
         decision_columns: those that only scoring changes: line, alert machine, and when a stream was last active.
-        activity_columns: the last of these alone.
+        activity_columns: those of them that every used record changes.
     """
 
     def __init__(
-        self, topic: str, number: int, windower: Windower, decisions: Sequence[AnyColumn], liveness: Liveness
+        self,
+        topic: str,
+        number: int,
+        windower: Windower,
+        decisions: Sequence[AnyColumn],
+        liveness: Liveness,
+        activity: Sequence[AnyColumn] = (),
     ) -> None:
-        """Begin without state."""
+        """Begin without state; `activity` are those of `decisions` that every used record changes."""
         self.topic = topic
         self.number = number
-        self.activity_columns: Sequence[AnyColumn] = Liveness.ACTIVITY
+        self.activity_columns: Sequence[AnyColumn] = (*Liveness.ACTIVITY, *activity)
         self.decision_columns = (*Liveness.ACTIVITY, *decisions)
         self.columns = (*Liveness.COLUMNS, *windower.columns, *decisions)
         self.table = StreamTable(self.columns)

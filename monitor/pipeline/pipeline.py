@@ -12,14 +12,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alert import Alerter, AlertSettings, Expiry
+from monitor.alert import Alert, Alerter, AlertSettings, Expiry
 from monitor.detector import Detector
 from monitor.ignore import Ignore
 from monitor.liveness import Liveness
-from monitor.pipeline.faults import Faults
+from monitor.pipeline.faults import Faults, told
 from monitor.pipeline.output import REASONS, Output, ScoreRows
 from monitor.pipeline.partition import Partition
-from monitor.quality import KINDS, Quality
+from monitor.quality import MEASURED, PARTITION_SILENCE, SILENT, Heard, Quality, Silences
 from monitor.record import NEVER, Records, RecordSettings
 from monitor.score import Model, Scored, score
 from monitor.table import AnyColumn, StreamTable
@@ -72,14 +72,29 @@ class Pipeline:
         members = () if detector is None else detector.members
         self.alerter = Alerter(alert, features, prior.windows_per_stream, self.learned, members)
         own = alert.model_copy(update={"open_after": 1, "resolve_after": 1, "rest": 0})  # limits are times already
-        kinds = KINDS if quality is not None else ()
-        self.alerters = (self.alerter, *(Alerter(own, features, 0.0, kind=kind) for kind in kinds))
+        self._features = features
+        self._silences: Silences | None = None
+        self._measured: tuple[Alerter, ...] = ()
+        self._silent: tuple[Alerter, ...] = ()
+        if quality is not None:
+            self._silences = Silences(quality.settings.silence, record.expire.ms)
+            self._measured = tuple(Alerter(own, features, 0.0, kind=kind) for kind in MEASURED)
+            self._silent = tuple(
+                Alerter(own, features, 0.0, kind=kind, figured=False, whole=kind == PARTITION_SILENCE)
+                for kind in SILENT
+            )
+        self.alerters = (self.alerter, *self._measured, *self._silent)
 
     @property
     def alert_columns(self) -> tuple[AnyColumn, ...]:
         """Everything that alerts of all kinds know of a stream."""
         measured = self._quality.columns if self._quality is not None else ()
-        return (*(column for alerter in self.alerters for column in alerter.columns), *measured)
+        return (*(column for alerter in self.alerters for column in alerter.columns), *measured, *self._activity)
+
+    @property
+    def _activity(self) -> tuple[AnyColumn, ...]:
+        """Those of them that every used record changes."""
+        return Silences.COLUMNS if self._silences is not None else ()
 
     @property
     def line_columns(self) -> tuple[AnyColumn, ...]:
@@ -91,7 +106,7 @@ class Pipeline:
         """Return a partition without state."""
         liveness = Liveness(self._record.expire.ms, self._record.max_streams)
         decisions = (*self.line_columns, *self.alert_columns)
-        return Partition(topic, number, self.windower, decisions, liveness)
+        return Partition(topic, number, self.windower, decisions, liveness, self._activity)
 
     def pending(self, partition: Partition) -> int:
         """Return how many records of a partition wait."""
@@ -171,11 +186,12 @@ class Pipeline:
             reason[ignored] = REASONS.index("ignored")
             output.ignored += len(ignored)
         wrong = over if faults is None else over | faults.over
-        expiries = self._advance(partition, windowed, wrong)
+        expiries, silent = self._advance(partition, windowed, wrong)
         alerts = self.alerter.process(table, partition.key, windows, scored, line, over, expiries)
         if faults is not None:
-            for alerter in self.alerters[1:]:
+            for alerter in self._measured:
                 alerts += faults.alerts(alerter, partition, expiries)
+        alerts += silent
         partition.changes.decided(windows.slot)
         partition.changes.decided(np.array([expiry.slot for expiry in expiries], np.intp))
         output.alerts.extend(alerts)
@@ -223,12 +239,18 @@ class Pipeline:
             self.threshold.restart(table, slot)
         return found
 
-    def _advance(self, partition: Partition, windowed: Windowed, over: NDArray[np.bool_]) -> list[Expiry]:
-        """Move the partition's time on, and return the moments at which silence could resolve an alert."""
+    def _advance(
+        self, partition: Partition, windowed: Windowed, over: NDArray[np.bool_]
+    ) -> tuple[list[Expiry], list[Alert]]:
+        """Move the partition's time on.
+
+        Returns:
+            The moments at which silence could resolve an alert, and the events of silence itself.
+        """
         table, judged = partition.table, windowed.judged
         arrivals = judged.arrivals
         if len(arrivals) == 0:
-            return []
+            return [], []
         times = partition.time.advance(table, judged)
         at = np.empty(len(arrivals), np.int64)
         at[judged.by_due] = times
@@ -241,19 +263,32 @@ class Pipeline:
             waiting = candidates[earliest + self._alert_expire <= times[-1]]
             due = arrivals.due[judged.by_due]
             for slot in waiting.tolist():
-                expiries += self._silences(table, slot, arrivals.slot[judged.by_due] == slot, due, times)
+                expiries += self._ended(table, slot, arrivals.slot[judged.by_due] == slot, due, times)
+        heard = Heard(arrivals.slot[judged.by_due], arrivals.due[judged.by_due], times)
+        silent = self._silence(partition, heard)
         partition.liveness.touch(table, arrivals.slot[ends], at[ends])
         partition.changes.touched(arrivals.slot[ends])
-        return expiries
+        return expiries, silent
+
+    def _silence(self, partition: Partition, heard: Heard) -> list[Alert]:
+        """Return the events of streams that fall silent, or speak again."""
+        if self._silences is None:
+            return []
+        table, (stream, whole) = partition.table, self._silent
+        turns = self._silences.process(table, heard, stream.firing(table), whole.firing(table))
+        happened = [turn.slot for turn in (*turns.streams, *turns.partition)]
+        partition.changes.decided(np.array([*happened, *turns.changed], np.intp))
+        alerts = told(turns.streams, heard, stream, partition, self._features)
+        return alerts + told(turns.partition, heard, whole, partition, self._features)
 
     def _firing(self, table: StreamTable) -> NDArray[np.intp]:
-        """Return the streams with a firing alert of any kind."""
+        """Return the streams with a firing alert that a long silence resolves."""
         found = self.alerter.firing(table)
-        for alerter in self.alerters[1:]:
+        for alerter in self._measured:
             found = found | alerter.firing(table)
         return found.nonzero()[0]
 
-    def _silences(
+    def _ended(
         self,
         table: StreamTable,
         slot: int,

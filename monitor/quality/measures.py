@@ -19,13 +19,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.quality.rounds import rounds
 from monitor.quality.settings import QualitySettings
 from monitor.record import NEVER
 from monitor.table import Column, StreamTable
 from monitor.window import Windows
 
-KINDS = ("flat_line", "missing_feature", "out_of_range")
-"""Values of `labels.kind`, beside `anomaly`."""
+MEASURED = ("flat_line", "missing_feature", "out_of_range")
+"""Kinds that are found window by window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,12 @@ class Measured:
 
 
 class Quality:
-    """The measures of streams of one set of features."""
+    """The measures of streams of one set of features.
+
+    Attributes:
+        settings: section `alert.quality`.
+        columns: its state.
+    """
 
     def __init__(self, settings: QualitySettings, features: Sequence[str]) -> None:
         """Set up.
@@ -60,7 +66,7 @@ class Quality:
         Raises:
             ValueError: if a range names a feature that the model does not have.
         """
-        self._settings = settings
+        self.settings = settings
         count = len(features)
         self._low, self._high = np.full(count, -np.inf, np.float32), np.full(count, np.inf, np.float32)
         for name, (low, high) in settings.out_of_range.items():
@@ -94,12 +100,12 @@ class Quality:
             np.copyto(last, here, where=~np.isnan(here))
         flat, limit, gone = (np.zeros((count, features)) for _ in range(3))
         known = np.empty((count, features), np.float32)
-        for turn in _rounds(windows.slot):
+        for turn in rounds(windows.slot):
             flat[turn], limit[turn], gone[turn], known[turn] = self._step(
                 table, windows.slot[turn], (low[turn], high[turn], last[turn]), windows, turn
             )
         shown = np.broadcast_to(np.nan_to_num(known)[:, None, :], windows.values.shape)
-        missing = self._settings.missing_feature
+        missing = self.settings.missing_feature
         beyond, bounds = self._beyond(windows.values, low, high)
         found = {
             "flat_line": _worst(flat / 1000, limit / 1000, shown),
@@ -137,8 +143,8 @@ class Quality:
         names = ("value", "since", "span", "usual", "gone")
         for name, column in zip(names, (value, since, span, usual, gone), strict=True):
             table[f"quality_{name}"][slots] = column
-        away = np.where((gone == NEVER) | (self._settings.missing_feature is None), 0, np.maximum(end - gone, 0))
-        setting = self._settings.flat_line
+        away = np.where((gone == NEVER) | (self.settings.missing_feature is None), 0, np.maximum(end - gone, 0))
+        setting = self.settings.flat_line
         if setting is None:
             return np.zeros(span.shape), np.ones(span.shape), away.astype(np.float64), value
         limit = np.clip(2 * usual, setting.after.ms, setting.accept.ms)
@@ -149,7 +155,7 @@ class Quality:
         self, values: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Return 1 + how far values are outside, 0 where they are not, and the nearest ones inside."""
-        if not self._settings.out_of_range:
+        if not self.settings.out_of_range:
             return np.zeros(low.shape), values
         least, most = self._low.astype(np.float64), self._high.astype(np.float64)
         one = np.where(np.isfinite(least), np.abs(least), np.abs(most))
@@ -178,13 +184,3 @@ def _worst(amount: NDArray[np.float64], limit: NDArray[np.float64], expected: ND
     worst = np.argmax(ratio, axis=1)[:, None]
     score, line = (np.take_along_axis(part, worst, axis=1)[:, 0] for part in (amount, limit))
     return Measured(score, line, np.where(ratio > 1, ratio, 0).astype(np.float32), expected)
-
-
-def _rounds(slots: NDArray[np.int32]) -> Sequence[NDArray[np.intp]]:
-    """Return positions in sorted `slots`, one of each stream at a time, each stream's in order."""
-    if len(slots) == 0:
-        return []
-    places = np.arange(len(slots))
-    starts = np.flatnonzero(np.concatenate([[True], slots[1:] != slots[:-1]]))
-    rank = places - np.repeat(starts, np.diff(np.append(starts, len(slots))))
-    return [np.flatnonzero(rank == turn) for turn in range(int(rank.max()) + 1)]

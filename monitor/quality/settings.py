@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from monitor.duration import Duration, PositiveDuration
@@ -28,6 +30,17 @@ class FlatLine(BaseModel):
         return self
 
 
+class Silence(BaseModel):
+    """When a stream that sends nothing is a fault."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    factor: Annotated[FiniteFloat, Field(ge=1)] = Field(
+        5.0, description="how many times its own usual spacing a stream may be silent (partition time)"
+    )
+    min: PositiveDuration = Field(Duration("5m"), description="how long it may be at least, whatever its spacing is")
+
+
 class QualitySettings(BaseModel):
     """What is looked for; each kind that is left out is not."""
 
@@ -39,6 +52,10 @@ class QualitySettings(BaseModel):
     )
     out_of_range: dict[str, tuple[FiniteFloat | None, FiniteFloat | None]] = Field(
         {}, description="what a feature can be: [low, high], null = open; values outside cannot be true"
+    )
+
+    silence: Silence | None = Field(
+        None, description="a stream sends nothing, while others of its partition do; many at once are one event"
     )
 
     @model_validator(mode="after")

@@ -140,10 +140,14 @@ def test_a_lost_partition_has_no_lag() -> None:
     metrics.consumer_lag_records.labels("sensors", "0").set(7)
     metrics.unassign([("sensors", 1)])
     metrics.unassign([("sensors", 1)])
-    found = {
-        labels: lag for (name, labels), lag in samples(metrics).items() if name == "tidegauge_consumer_lag_records"
+    mine = frozenset({("topic", "sensors"), ("partition", "0")})
+    found = samples(metrics)
+    assert {labels: lag for (name, labels), lag in found.items() if name == "tidegauge_consumer_lag_records"} == {
+        mine: 7.0
     }
-    assert found == {frozenset({("topic", "sensors"), ("partition", "0")}): 7.0}
+    since = "tidegauge_partition_last_record_timestamp_seconds"
+    assert [labels for name, labels in found if name == since] == [mine]
+    assert found[since, mine] == pytest.approx(time.time(), abs=60)
 
 
 def test_nothing_processed_yet_is_as_old_as_the_process() -> None:

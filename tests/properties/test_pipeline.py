@@ -12,7 +12,7 @@ from monitor import threshold
 from monitor.alert import Alert, AlertSettings
 from monitor.duration import Duration
 from monitor.pipeline import Pipeline
-from monitor.quality import FlatLine, Quality, QualitySettings
+from monitor.quality import FlatLine, Quality, QualitySettings, Silence
 from monitor.record import Records, RecordSettings
 from monitor.window import WindowSettings
 from tests.properties.models import PRIOR, LevelModel
@@ -26,6 +26,7 @@ QUALITY = Quality(
         flat_line=FlatLine(after=Duration("4ms"), accept=Duration("40ms")),
         missing_feature=Duration("3ms"),
         out_of_range={"up": (None, 7.0)},
+        silence=Silence(factor=1.5, min=Duration("10ms")),
     ),
     ["up", "down"],
 )

@@ -89,6 +89,25 @@ def test_members_and_confidence() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "stream", "score", "line", "said"),
+    [
+        ("silence", "pump-17", 720.0, 360.0, "pump-17 has sent nothing for 720 s (2 times the limit)"),
+        ("partition_silence", "t/3", 0.4, 0.2, "t/3: 40% of the live streams send nothing (2 times the limit)"),
+    ],
+)
+def test_silence_has_no_features(kind: str, stream: str, score: float, line: float, said: str) -> None:
+    """If it failed, an event of silence would blame a feature, or be no alert v1."""
+    none = np.zeros(0, np.float32)
+    alert = replace(
+        ALERT, kind=kind, stream=stream, score=score, threshold=line, shares=none, actual=none, expected=none
+    )
+    event = json.loads(encoder().encode(alert).value or b"")
+    AlertEvent.model_validate(event)
+    assert event["data"]["annotations"]["summary"] == said
+    assert event["data"]["attribution"] == []
+
+
+@pytest.mark.parametrize(
     ("kind", "said"),
     [
         ("flat_line", "pump-17: pressure has stayed the same for 7200 s (2 times the limit)"),
