@@ -238,8 +238,9 @@ def test_a_restore_that_fails_is_tried_again(world: Callable[..., World], monkey
         world(store).gain(60)
 
 
-def test_state_that_does_not_belong_to_the_offset(world: Callable[..., World]) -> None:
+def test_state_that_does_not_belong_to_the_offset(world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
     """If it failed, a daemon would go on with windows of other records than those before its offset."""
+    monkeypatch.setattr(keeper, "_DOUBT_SECONDS", 0.1)
     store = Memory()
     first = world(store)
     first.gain(0, recorded=False, identity="one")

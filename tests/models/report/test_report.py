@@ -41,6 +41,7 @@ def titles(page: str) -> list[str]:
     return re.findall(r"<h2>(.*?)</h2>", page)
 
 
+@pytest.mark.slow
 def test_a_page_holds_all_that_it_shows(bundle: Bundle, tmp_path: Path) -> None:
     """A page that is sent to a colleague would show nothing, or a stream's name would run in the browser."""
     steps: list[str] = []
