@@ -130,7 +130,8 @@ class Engine:
             keep_scores=keep_scores,
         )
         try:
-            self._decoder = Decoder(config.record, self.features)
+            stamped = wanted is not None and wanted.clock_skew is not None
+            self._decoder = Decoder(config.record, self.features, stamped=stamped)
         except ValueError as error:
             message = f"record: {error}"
             raise ConfigError(message) from None

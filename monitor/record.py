@@ -50,12 +50,14 @@ class Records:
         time: `(n,)` int64, event time in ms since 1970 (UTC).
         values: `(n, F)` float32, one column a feature; NaN = missing, never infinite.
         offset: `(n,)` int64, rising; positions in the input partition.
+        stamp: `(n,)` int64 ms, Kafka's timestamps, -1 where there is none; None where nobody asks for them.
     """
 
     slot: NDArray[np.int32]
     time: NDArray[np.int64]
     values: NDArray[np.float32]
     offset: NDArray[np.int64]
+    stamp: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return the number of records."""
@@ -63,11 +65,15 @@ class Records:
 
     def take(self, part: slice | NDArray[np.intp]) -> Records:
         """Return the records at the positions `part`."""
-        return Records(self.slot[part], self.time[part], self.values[part], self.offset[part])
+        stamp = None if self.stamp is None else self.stamp[part]
+        return Records(self.slot[part], self.time[part], self.values[part], self.offset[part], stamp)
 
     @classmethod
     def joined(cls, parts: Sequence[Records], features: int) -> Records:
-        """Return the records of parts that follow each other; of none, no records of so many features."""
+        """Return the records of parts that follow each other; of none, no records of so many features.
+
+        They have no stamps: what is joined is read again, and judged by nobody.
+        """
         nothing = np.zeros(0, np.int64)
         every = [cls(nothing.astype(np.int32), nothing, np.zeros((0, features), np.float32), nothing), *parts]
         return cls(

@@ -84,13 +84,13 @@ class Decoded:
 class Decoder:
     """Decodes records as section `record` describes them, for a model with these features."""
 
-    def __init__(self, settings: RecordSettings, features: Sequence[str]) -> None:
-        """Build the layout.
+    def __init__(self, settings: RecordSettings, features: Sequence[str], *, stamped: bool = False) -> None:
+        """Build the layout; `stamped`: records carry Kafka's timestamps.
 
         Raises:
             ValueError: if two settings name the same field.
         """
-        self._settings = settings
+        self._settings, self._stamped = settings, stamped
         self._features = tuple(features)
         self._sensors = {name: number for number, name in enumerate(features)}
         self._layout = Layout(settings, features)
@@ -323,13 +323,13 @@ class Decoder:
                 "the record has no time, or one that cannot be read or lies outside 1970-2100",
             ),
         ]
-        if self._skew:
-            kafka = np.asarray(raw.timestamps, np.int64)[index]
+        kafka = np.asarray(raw.timestamps, np.int64)[index] if self._skew or self._stamped else None
+        if self._skew and kafka is not None:
             far = (kafka >= 0) & (np.abs(np.clip(stamps, -(2**61), 2**61) - kafka) > self._skew)
             tests.append((far, "skew", f"the time is farther than {self._settings.max_skew} from Kafka's timestamp"))
         wrong = np.zeros(len(values), np.bool_)
         for found, reason, detail in tests:
             rejects.extend(Reject(int(index[row]), reason, detail) for row in np.flatnonzero(found & ~wrong))
             wrong |= found
-        records = Records(slots, stamps, values, offsets)
+        records = Records(slots, stamps, values, offsets, kafka)
         return records.take(np.flatnonzero(~wrong)) if wrong.any() else records

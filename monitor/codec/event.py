@@ -277,6 +277,8 @@ _FAULTS = {
     "flat_line": "has stayed the same for {:.6g} s",
     "missing_feature": "has been missing for {:.6g} s",
     "out_of_range": "is out of its range",
+    "sampling_rate": "sends {:.3g} times more often, or more rarely, than it did",
+    "clock_skew": "has a clock that is {:.6g} s from Kafka's",
     "silence": "has sent nothing for {:.6g} s",
     "partition_silence": "{:.0%} of the live streams send nothing",
 }

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from monitor.alert import Alert, Alerter, Expiry
 from monitor.pipeline.partition import Partition
 from monitor.quality import Heard, Measured, Turn
+from monitor.record import Records
 from monitor.score import Scored
 from monitor.window import Windows
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is wrong with the data of one partition's windows, which are as they came."""
+    """What is wrong with the data of one partition's windows, which are as they came; and the records of its batch."""
 
+    records: Records
     windows: Windows
     measured: Mapping[str, Measured]
 
@@ -35,14 +37,21 @@ class Faults:
         return alerter.process(partition.table, partition.key, self.windows, scored, kind.line, kind.over, expiries)
 
 
-def told(turns: Sequence[Turn], heard: Heard, alerter: Alerter, partition: Partition, features: int) -> list[Alert]:
-    """Return the events of streams that fall silent, speak again, or are forgotten.
+def told(
+    turns: Sequence[Turn],
+    heard: Heard,
+    alerter: Alerter,
+    partition: Partition,
+    features: int,
+    expiries: Sequence[Expiry] = (),
+) -> list[Alert]:
+    """Return the events of streams that fall silent, speak again, or are forgotten; or whose times are off.
 
     Each turn is a window without values: from when the stream was last heard of to the record that caused the turn.
     """
-    if not turns:
+    if not turns and not expiries:
         return []
-    expiries = [
+    ended = [
         Expiry(turn.slot, int(heard.due[turn.place]), int(heard.time[turn.place])) for turn in turns if turn.expired
     ]
     seen = sorted((turn for turn in turns if not turn.expired), key=lambda turn: (turn.slot, turn.place))
@@ -65,4 +74,4 @@ def told(turns: Sequence[Turn], heard: Heard, alerter: Alerter, partition: Parti
     score = np.array([turn.score for turn in seen], np.float64)
     line = np.array([turn.line for turn in seen], np.float64)
     scored = Scored(np.ones(count, np.bool_), score, none[:, 0], none)
-    return alerter.process(partition.table, partition.key, windows, scored, line, firing, expiries)
+    return alerter.process(partition.table, partition.key, windows, scored, line, firing, [*expiries, *ended])

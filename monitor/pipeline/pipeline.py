@@ -19,12 +19,13 @@ from monitor.liveness import Liveness
 from monitor.pipeline.faults import Faults, told
 from monitor.pipeline.output import REASONS, Output, ScoreRows
 from monitor.pipeline.partition import Partition
-from monitor.quality import MEASURED, PARTITION_SILENCE, SILENT, Heard, Quality, Silences
+from monitor.quality import MEASURED, PARTITION_SILENCE, SILENT, TIMED, Heard, Quality, Rates, Silences, Skews, Turn
 from monitor.record import NEVER, Records, RecordSettings
 from monitor.score import Model, Scored, score
 from monitor.table import AnyColumn, StreamTable
 from monitor.threshold import Prior, Threshold, ThresholdSettings, build, lines
 from monitor.window import Windowed, Windower, Windows, WindowSettings
+from monitor.window.clock import Judged
 
 
 class Pipeline:
@@ -76,6 +77,7 @@ class Pipeline:
         self._silences: Silences | None = None
         self._measured: tuple[Alerter, ...] = ()
         self._silent: tuple[Alerter, ...] = ()
+        self._timed: tuple[Alerter, ...] = ()
         if quality is not None:
             self._silences = Silences(quality.settings.silence, record.expire.ms)
             self._measured = tuple(Alerter(own, features, 0.0, kind=kind) for kind in MEASURED)
@@ -83,7 +85,10 @@ class Pipeline:
                 Alerter(own, features, 0.0, kind=kind, figured=False, whole=kind == PARTITION_SILENCE)
                 for kind in SILENT
             )
-        self.alerters = (self.alerter, *self._measured, *self._silent)
+            self._rates = Rates(quality.settings.sampling_rate, self._alert_expire)
+            self._skews = Skews(quality.settings.clock_skew)
+            self._timed = tuple(Alerter(own, features, 0.0, kind=kind, figured=False) for kind in TIMED)
+        self.alerters = (self.alerter, *self._measured, *self._silent, *self._timed)
 
     @property
     def alert_columns(self) -> tuple[AnyColumn, ...]:
@@ -94,7 +99,7 @@ class Pipeline:
     @property
     def _activity(self) -> tuple[AnyColumn, ...]:
         """Those of them that every used record changes."""
-        return Silences.COLUMNS if self._silences is not None else ()
+        return (*Silences.COLUMNS, *Rates.COLUMNS, *Skews.COLUMNS) if self._silences is not None else ()
 
     @property
     def line_columns(self) -> tuple[AnyColumn, ...]:
@@ -155,7 +160,7 @@ class Pipeline:
                     faults.append(None)
                 else:
                     measured, sound = self._quality.measure(partition.table, windowed.windows)
-                    faults.append(Faults(windowed.windows, measured))
+                    faults.append(Faults(records, windowed.windows, measured))
                     windowed = replace(windowed, windows=sound)
                 taken.append((partition, windowed))
         found = self._score(taken)
@@ -185,13 +190,21 @@ class Pipeline:
             over[ignored] = False
             reason[ignored] = REASONS.index("ignored")
             output.ignored += len(ignored)
-        wrong = over if faults is None else over | faults.over
-        expiries, silent = self._advance(partition, windowed, wrong)
+        wrong = windows.slot[over if faults is None else over | faults.over]
+        rates, skews = self._times(partition, windowed, faults)
+        opened = [np.array([turn.slot for turn in turns], np.int32) for turns in (rates, skews)]
+        expiries, forgotten, silent = self._advance(partition, windowed, np.concatenate([wrong, opened[0]]), opened[1])
         alerts = self.alerter.process(table, partition.key, windows, scored, line, over, expiries)
         if faults is not None:
             for alerter in self._measured:
                 alerts += faults.alerts(alerter, partition, expiries)
-        alerts += silent
+            rated, skewed = self._timed
+            arrivals, order, records = windowed.judged.arrivals, windowed.judged.by_due, faults.records
+            seen = Heard(arrivals.slot[order], arrivals.due[order], arrivals.seen[order])
+            came = Heard(records.slot, records.offset, records.time)
+            alerts += told(rates, seen, rated, partition, self._features, expiries)
+            alerts += told(skews, came, skewed, partition, self._features, forgotten)
+            alerts += silent
         partition.changes.decided(windows.slot)
         partition.changes.decided(np.array([expiry.slot for expiry in expiries], np.intp))
         output.alerts.extend(alerts)
@@ -240,35 +253,52 @@ class Pipeline:
         return found
 
     def _advance(
-        self, partition: Partition, windowed: Windowed, over: NDArray[np.bool_]
-    ) -> tuple[list[Expiry], list[Alert]]:
+        self, partition: Partition, windowed: Windowed, opened: NDArray[np.int32], skewed: NDArray[np.int32]
+    ) -> tuple[list[Expiry], list[Expiry], list[Alert]]:
         """Move the partition's time on.
 
+        Args:
+            partition: the partition.
+            windowed: what came.
+            opened: streams of which an alert may open in this batch.
+            skewed: those of which it is one of a clock, that late records can open, and so none but a drop ends.
+
         Returns:
-            The moments at which silence could resolve an alert, and the events of silence itself.
+            The moments at which silence could resolve an alert; those at which streams with an alert of a clock are
+            forgotten; and the events of silence itself.
         """
         table, judged = partition.table, windowed.judged
         arrivals = judged.arrivals
         if len(arrivals) == 0:
-            return [], []
+            return [], [], []
         times = partition.time.advance(table, judged)
         at = np.empty(len(arrivals), np.int64)
         at[judged.by_due] = times
-        ends = np.append(arrivals.slot[1:] != arrivals.slot[:-1], True).nonzero()[0]
-        candidates = np.union1d(self._firing(table), windowed.windows.slot[over])
-        expiries: list[Expiry] = []
-        if len(candidates):
-            active = table["active"][candidates]
-            earliest = np.minimum(np.where(active == NEVER, times[0], active), times[-1])
-            waiting = candidates[earliest + self._alert_expire <= times[-1]]
-            due = arrivals.due[judged.by_due]
-            for slot in waiting.tolist():
-                expiries += self._ended(table, slot, arrivals.slot[judged.by_due] == slot, due, times)
+        ends = np.flatnonzero(np.append(arrivals.slot[1:] != arrivals.slot[:-1], True))
+        expiries = self._expiries(table, judged, times, np.union1d(self._firing(table), opened), self._alert_expire)
+        forgotten: list[Expiry] = []
+        if self._timed:
+            clocks = np.union1d(np.flatnonzero(self._timed[1].firing(table)), skewed)
+            forgotten = self._expiries(table, judged, times, clocks, self._record.expire.ms)
         heard = Heard(arrivals.slot[judged.by_due], arrivals.due[judged.by_due], times)
         silent = self._silence(partition, heard)
         partition.liveness.touch(table, arrivals.slot[ends], at[ends])
         partition.changes.touched(arrivals.slot[ends])
-        return expiries, silent
+        return expiries, forgotten, silent
+
+    def _expiries(
+        self, table: StreamTable, judged: Judged, times: NDArray[np.int64], candidates: NDArray[np.int64], expire: int
+    ) -> list[Expiry]:
+        """Return the moments at which candidates have been silent for `expire` ms of partition time."""
+        if len(candidates) == 0:
+            return []
+        active = table["active"][candidates]
+        earliest = np.minimum(np.where(active == NEVER, times[0], active), times[-1])
+        slots, due = judged.arrivals.slot[judged.by_due], judged.arrivals.due[judged.by_due]
+        found: list[Expiry] = []
+        for slot in candidates[earliest + expire <= times[-1]].tolist():
+            found += _ended(table, slot, slots == slot, due, times, expire)
+        return found
 
     def _silence(self, partition: Partition, heard: Heard) -> list[Alert]:
         """Return the events of streams that fall silent, or speak again."""
@@ -281,31 +311,44 @@ class Pipeline:
         alerts = told(turns.streams, heard, stream, partition, self._features)
         return alerts + told(turns.partition, heard, whole, partition, self._features)
 
+    def _times(
+        self, partition: Partition, windowed: Windowed, faults: Faults | None
+    ) -> tuple[Sequence[Turn], Sequence[Turn]]:
+        """Return where sampling rates and clocks begin and end to be off."""
+        if faults is None:
+            return [], []
+        table, records = partition.table, faults.records
+        rates, skews = self._rates.process(table, windowed.judged), self._skews.process(table, records)
+        partition.changes.touched(np.unique(records.slot))  # a late record tells of a clock, too
+        partition.changes.decided(np.array([turn.slot for turn in (*rates, *skews)], np.intp))
+        return rates, skews
+
     def _firing(self, table: StreamTable) -> NDArray[np.intp]:
         """Return the streams with a firing alert that a long silence resolves."""
         found = self.alerter.firing(table)
-        for alerter in self._measured:
+        for alerter in (*self._measured, *self._timed[:1]):
             found = found | alerter.firing(table)
         return found.nonzero()[0]
 
-    def _ended(
-        self,
-        table: StreamTable,
-        slot: int,
-        own: NDArray[np.bool_],
-        due: NDArray[np.int64],
-        times: NDArray[np.int64],
-    ) -> list[Expiry]:
-        """Return the moments at which one stream had been silent for `alert.expire` of partition time."""
-        places = np.flatnonzero(own).tolist()
-        active = [int(table["active"][slot]), *times[places].tolist()]
-        found: list[Expiry] = []
-        for since, until in zip(active, [*places, len(times)], strict=True):
-            if since != NEVER:
-                place = int(np.searchsorted(times, since + self._alert_expire))
-                if place < until:
-                    found.append(Expiry(slot, int(due[place]), int(times[place])))
-        return found
+
+def _ended(
+    table: StreamTable,
+    slot: int,
+    own: NDArray[np.bool_],
+    due: NDArray[np.int64],
+    times: NDArray[np.int64],
+    expire: int,
+) -> list[Expiry]:
+    """Return the moments at which one stream had been silent for `expire` ms of partition time."""
+    places = np.flatnonzero(own).tolist()
+    active = [int(table["active"][slot]), *times[places].tolist()]
+    found: list[Expiry] = []
+    for since, until in zip(active, [*places, len(times)], strict=True):
+        if since != NEVER:
+            place = int(np.searchsorted(times, since + expire))
+            if place < until:
+                found.append(Expiry(slot, int(due[place]), int(times[place])))
+    return found
 
 
 def _count(partition: Partition, windowed: Windowed, output: Output) -> None:

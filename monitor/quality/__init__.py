@@ -1,17 +1,21 @@
 """Data quality: what is wrong with a stream's data themselves, alerts of their own kind.
 
-`settings`; `measures` of windows; `silence` of streams; `rounds` for both.
+`settings`; `measures` of windows; `silence` of streams; `timing` of records; `rounds` for all.
 """
 
 from monitor.quality.measures import MEASURED, Measured, Quality
-from monitor.quality.settings import FlatLine, QualitySettings, Silence
+from monitor.quality.settings import ClockSkew, FlatLine, QualitySettings, SamplingRate, Silence
 from monitor.quality.silence import Heard, Silences, Turn, Turns
+from monitor.quality.timing import Rates, Skews
 
 PARTITION_SILENCE = "partition_silence"
 SILENT = ("silence", PARTITION_SILENCE)
 """Kinds that no record of their own causes."""
 
-KINDS = (*MEASURED, *SILENT)
+TIMED = ("sampling_rate", "clock_skew")
+"""Kinds of when records come."""
+
+KINDS = (*MEASURED, *SILENT, *TIMED)
 """Values of `labels.kind`, beside `anomaly`."""
 
 __all__ = [
@@ -19,13 +23,18 @@ __all__ = [
     "MEASURED",
     "PARTITION_SILENCE",
     "SILENT",
+    "TIMED",
+    "ClockSkew",
     "FlatLine",
     "Heard",
     "Measured",
     "Quality",
     "QualitySettings",
+    "Rates",
+    "SamplingRate",
     "Silence",
     "Silences",
+    "Skews",
     "Turn",
     "Turns",
 ]

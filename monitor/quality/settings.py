@@ -41,6 +41,36 @@ class Silence(BaseModel):
     min: PositiveDuration = Field(Duration("5m"), description="how long it may be at least, whatever its spacing is")
 
 
+class SamplingRate(BaseModel):
+    """When another sampling rate is a fault."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    factor: Annotated[FiniteFloat, Field(gt=1)] = Field(
+        2.0, description="how many times longer or shorter the spacing of a stream's records is than it was"
+    )
+    after: PositiveDuration = Field(Duration("10m"), description="for how long, at least")
+    accept: PositiveDuration = Field(Duration("1d"), description="after so long it is the stream's rate, and resolves")
+
+    @model_validator(mode="after")
+    def _rising(self) -> SamplingRate:
+        if self.accept.ms < self.after.ms:
+            message = "accept must not be shorter than after"
+            raise ValueError(message)
+        return self
+
+
+class ClockSkew(BaseModel):
+    """When a stream's clock is off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max: PositiveDuration = Field(
+        Duration("5m"), description="how far event time may be from Kafka's timestamp; more is a fault"
+    )
+    after: PositiveDuration = Field(Duration("10m"), description="for how long in every record, by Kafka's timestamps")
+
+
 class QualitySettings(BaseModel):
     """What is looked for; each kind that is left out is not."""
 
@@ -56,6 +86,13 @@ class QualitySettings(BaseModel):
 
     silence: Silence | None = Field(
         None, description="a stream sends nothing, while others of its partition do; many at once are one event"
+    )
+
+    sampling_rate: SamplingRate | None = Field(
+        None, description="a stream sends more often, or more rarely, than it did"
+    )
+    clock_skew: ClockSkew | None = Field(
+        None, description="a stream's event time is far from Kafka's timestamp, where there is one"
     )
 
     @model_validator(mode="after")

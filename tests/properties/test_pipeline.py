@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from monitor import threshold
 from monitor.alert import Alert, AlertSettings
 from monitor.duration import Duration
 from monitor.pipeline import Pipeline
-from monitor.quality import FlatLine, Quality, QualitySettings, Silence
+from monitor.quality import ClockSkew, FlatLine, Quality, QualitySettings, SamplingRate, Silence
 from monitor.record import Records, RecordSettings
 from monitor.window import WindowSettings
 from tests.properties.models import PRIOR, LevelModel
@@ -26,6 +27,8 @@ QUALITY = Quality(
         flat_line=FlatLine(after=Duration("4ms"), accept=Duration("40ms")),
         missing_feature=Duration("3ms"),
         out_of_range={"up": (None, 7.0)},
+        sampling_rate=SamplingRate(factor=1.2, after=Duration("5ms"), accept=Duration("80ms")),
+        clock_skew=ClockSkew(max=Duration("10ms"), after=Duration("8ms")),
         silence=Silence(factor=1.5, min=Duration("10ms")),
     ),
     ["up", "down"],
@@ -53,6 +56,13 @@ def rows(draw: st.DrawFn) -> list[Row]:
     return found
 
 
+def stamps(mine: list[Row], first: int) -> NDArray[np.int64]:
+    """Return Kafka's timestamps of rows with offsets from `first`: some near their time, some far, some not there."""
+    offset = np.arange(first, first + len(mine))
+    time = np.array([row[2] for row in mine], np.int64)
+    return np.where(offset % 11 == 3, -1, time + np.where(offset // 25 % 2 == 0, 3, 40))
+
+
 def run(
     pipeline: Pipeline, records: list[Row], sizes: list[int]
 ) -> tuple[list[Alert], list[list[Any]], dict[int, tuple[Any, ...]]]:
@@ -78,6 +88,7 @@ def run(
                         np.array([row[2] for row in mine], np.int64),
                         np.array([row[3] for row in mine], np.float32).reshape(-1, FEATURES),
                         np.arange(offsets[number], offsets[number] + len(mine), dtype=np.int64),
+                        stamps(mine, offsets[number]),
                     ),
                 )
             )

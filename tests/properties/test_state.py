@@ -12,7 +12,7 @@ from monitor.alert import Alert
 from monitor.pipeline import Partition, Pipeline
 from monitor.record import Records
 from monitor.state import ModelMark, Restore, StateLog, Writer, begun, read_meta, stages_of
-from tests.properties.test_pipeline import FEATURES, LEFT_OVER, Row, pipelines, plain, rows
+from tests.properties.test_pipeline import FEATURES, LEFT_OVER, Row, pipelines, plain, rows, stamps
 
 MARKER: tuple[bytes | None, bytes] = (None, b"")
 """What ends a transaction: it takes a place in the log."""
@@ -44,6 +44,7 @@ def records_of(partition: Partition, mine: list[Row], first: int, *, assign: boo
         np.array([row[2] for _, row, _ in found], np.int64),
         np.array([row[3] for _, row, _ in found], np.float32).reshape(-1, FEATURES),
         np.array([offset for _, _, offset in found], np.int64),
+        np.array([stamps([row], offset)[0] for _, row, offset in found], np.int64),
     )
 
 

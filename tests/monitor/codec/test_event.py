@@ -92,11 +92,19 @@ def test_members_and_confidence() -> None:
     ("kind", "stream", "score", "line", "said"),
     [
         ("silence", "pump-17", 720.0, 360.0, "pump-17 has sent nothing for 720 s (2 times the limit)"),
+        ("clock_skew", "pump-17", 720.0, 360.0, "pump-17 has a clock that is 720 s from Kafka's (2 times the limit)"),
+        (
+            "sampling_rate",
+            "pump-17",
+            4.0,
+            2.0,
+            "pump-17 sends 4 times more often, or more rarely, than it did (2 times the limit)",
+        ),
         ("partition_silence", "t/3", 0.4, 0.2, "t/3: 40% of the live streams send nothing (2 times the limit)"),
     ],
 )
-def test_silence_has_no_features(kind: str, stream: str, score: float, line: float, said: str) -> None:
-    """If it failed, an event of silence would blame a feature, or be no alert v1."""
+def test_what_is_of_no_feature_names_none(kind: str, stream: str, score: float, line: float, said: str) -> None:
+    """If it failed, an event of times would blame a feature, or be no alert v1."""
     none = np.zeros(0, np.float32)
     alert = replace(
         ALERT, kind=kind, stream=stream, score=score, threshold=line, shares=none, actual=none, expected=none
