@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,16 +35,23 @@ class Raised:
 
 
 class Raises:
-    """The alerts of a replay by their id, those of kind `anomaly`."""
+    """The alerts of a replay by their id, those of kind `anomaly`; the others are counted.
+
+    Attributes:
+        alerts: anomalies by their id.
+        faults: alerts on the data themselves that fired, by kind.
+    """
 
     def __init__(self) -> None:
         """Begin without any."""
         self.alerts: dict[str, Raised] = {}
+        self.faults: Counter[str] = Counter()
 
     def add(self, events: Iterable[Alert]) -> None:
         """Take events in order."""
         for event in events:
             if event.kind != RULE:
+                self.faults[event.kind] += event.status == "firing"
                 continue  # labels tell of anomalies; a fault of the data is neither a hit nor a false alarm
             if event.status == "firing":
                 self.alerts[event.alert_id] = Raised(event.stream, event.starts_at, event.time)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor import __version__
+from monitor.alert import RULE
 
 _NAMED = 5
 """So many streams are named."""
@@ -73,10 +74,11 @@ class Report:
         streams: streams (topic, partition, id) that had a record that was used.
         windows: windows that became due.
         scored: those of them that were scored.
-        alerts: alerts that fired.
+        alerts: alerts that fired, those of anomalies.
         events: events that they made.
         cold: where state began that production's may not have begun.
         warm: where it began with what a snapshot knows.
+        faults: alerts on the data themselves that fired, by kind; None where `alert.quality` asks for none.
         figures: what the labels say; empty without labels.
         strangers: labelled streams of which the recording has no record that was used.
         model: kind and sha256 of the model.
@@ -98,6 +100,7 @@ class Report:
     figures: Mapping[str, float | int | None] = field(default_factory=dict)
     strangers: tuple[str, ...] = ()
     warm: tuple[WarmStart, ...] = ()
+    faults: Mapping[str, int] | None = None
 
     def fields(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -105,6 +108,7 @@ class Report:
             "records": self.records,
             "windows": self.windows,
             "alerts": self.alerts,
+            **({} if self.faults is None else {"alerts_by_kind": {RULE: self.alerts, **self.faults}}),
             "dead_letters": self.classes["dead_lettered"],
             "pending": self.pending,
             **self.figures,
@@ -127,6 +131,9 @@ class Report:
         read = f"{_count(self.records, 'record')} of {_count(self.streams, 'stream')}"
         made = f"{_count(self.windows, 'window')}, {_count(self.alerts, 'alert')}"
         found = [f"{read}: {made}", f"{counts} · pending {self.pending:,}"]
+        if self.faults is not None:
+            kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in self.faults.items() if count)
+            found.append(f"alerts on the data themselves: {kinds or 'none'}")
         if self.reasons:
             found.append("dead letters: " + ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.items()))
         if self.figures:

@@ -13,6 +13,7 @@ from models.bundle import Bundle
 from monitor.config import Config
 from monitor.dataset import Range
 from monitor.engine import Engine
+from monitor.quality import KINDS
 from monitor.record import CLASSES, Records, RecordSettings
 from monitor.replay.events import EventFile
 from monitor.replay.judge import LabelColumn, Raises, Span, days_of, figures
@@ -128,6 +129,7 @@ def replay(  # noqa: PLR0913 - what a recording is read with, and where its outp
         warm=tuple(replace(each.start, first=begun.get(key)) for key, each in warm.begun.items()),
         model={"kind": bundle.manifest.members[0].kind, "sha256": bundle.sha256},
         config_sha256=config.sha256(engine.window),
+        faults=None if config.alert.quality is None else {kind: raises.faults[kind] for kind in KINDS},
         figures={} if labels is None else _judged(labels, raises, tap),
         strangers=tuple(sorted({label.stream for label in labels or ()} - set().union(*tap.spans.values()))),
     )

@@ -281,6 +281,22 @@ def test_every_record_is_in_one_class(bundle: Bundle, model: Model, tmp_path: Pa
     assert report.fields()["dead_letters"] == 3
 
 
+def test_alerts_on_the_data_are_counted_by_kind(bundle: Bundle, model: Model, tmp_path: Path) -> None:
+    """If it failed, a backtest would not say what `alert.quality` would page for; or say it where nobody asked."""
+    path = write_csv(tmp_path / "plain.csv")
+    reports = [
+        replay(load(None, settings), bundle, model, for_recording([str(path)]).build(RECORD, bundle.manifest.features))
+        for settings in ([], ["alert.quality={out_of_range: {pressure: [1e6, 2e6]}}"])
+    ]
+    off, on = reports
+    assert "alerts_by_kind" not in off.fields()
+    assert not any("on the data themselves" in line for line in off.lines())
+    found = on.fields()["alerts_by_kind"]
+    assert found["out_of_range"] >= 1
+    assert (found["anomaly"], found["silence"]) == (on.alerts, 0)
+    assert f"alerts on the data themselves: {found['out_of_range']} out of range" in on.lines()
+
+
 def test_cold_starts(bundle: Bundle, model: Model, tmp_path: Path) -> None:
     """If it failed, somebody would take a replay that began in the middle for what production has published."""
     whole, middle = write_kcat(tmp_path / "whole.jsonl"), write_kcat(tmp_path / "middle.jsonl", first=7)
