@@ -3,7 +3,7 @@
 Five folds: each fold's model is trained on four fifths of the 292 normal beats and scores the fifth that it has not
 seen; the line is the 0.95 quantile of these 292 scores. A test beat's score is the mean of the five models'; the
 figures of single models are means over the five, held against the same line. All settings are the defaults, but for
-20 epochs.
+20 epochs where the case does not say otherwise (60 is the default).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "lstm, bidirectional": {"kind": "lstm", "options": {"bidirectional": True}},
     "vae, probability": {"kind": "vae", "options": {"score": "probability"}},
+    "vae, 60 epochs": {"kind": "vae", "epochs": 60},
 }
 
 
@@ -46,7 +47,7 @@ def measure(case: str, seed: int) -> dict[str, float]:
     beats = recordings.ecg5000()
     normal, test = beats.train[:, :, None], beats.test[:, :, None]
     order = np.random.default_rng(seed).permutation(len(normal))
-    bench = Workbench(Shape(LENGTH, 1), TrainSettings.model_validate(CASES[case] | {"epochs": EPOCHS, "seed": seed}))
+    bench = Workbench(Shape(LENGTH, 1), TrainSettings.model_validate({"epochs": EPOCHS, "seed": seed} | CASES[case]))
     unseen, found, seconds = np.zeros(len(normal)), [], []
     for fold in range(FOLDS):
         held = order[fold::FOLDS]
