@@ -127,8 +127,12 @@ def worst_rows(
 
 
 def shares(errors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return each feature's share of the error, `(n, F)`, rows that sum to 1; equal shares where all errors are 0."""
+    """Return each feature's share of the error, `(n, F)`, rows that sum to 1; equal shares where that means nothing.
+
+    It means nothing where all errors are 0, or one of them is no finite number.
+    """
     wide = errors.astype(np.float64)
     total = wide.sum(axis=1, keepdims=True)
+    known = (total > 0) & np.isfinite(total)
     equal = 1.0 / errors.shape[1]
-    return np.where(total > 0, wide / np.where(total > 0, total, 1.0), equal).astype(np.float32)
+    return np.where(known, np.where(known, wide, 0.0) / np.where(known, total, 1.0), equal).astype(np.float32)

@@ -308,7 +308,7 @@ class Decoder:
         rejects: list[Reject],
     ) -> Records:
         """Reject what is out of range, and return the rest."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is refused below
             values = columns.astype(np.float32)
         everything = len(where) == len(raw.offsets)
         index = np.arange(len(where)) if everything else np.asarray(where, np.int64)

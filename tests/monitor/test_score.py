@@ -87,5 +87,5 @@ def test_worst_rows() -> None:
 
 def test_shares() -> None:
     """If it failed, the shares of an alert would not sum to 1."""
-    found = shares(np.array([[3, 1], [0, 0], [3e38, 3e38]], np.float32))
-    assert_array_equal(found, np.array([[0.75, 0.25], [0.5, 0.5], [0.5, 0.5]], np.float32))
+    found = shares(np.array([[3, 1], [0, 0], [3e38, 3e38], [np.inf, 1], [np.nan, 1]], np.float32))
+    assert_array_equal(found, np.array([[0.75, 0.25], *[[0.5, 0.5]] * 4], np.float32))
