@@ -72,7 +72,7 @@ class Liveness:
         return refused
 
     def touch(self, table: StreamTable, slots: NDArray[np.int32], times: NDArray[np.int64]) -> None:
-        """Note the partition's time at the last used record of these distinct streams."""
+        """Note the partition's time at used records, in their order: of a stream's, the last one stays."""
         table["active"][slots] = times
 
     def drop(self, table: StreamTable, time: PartitionTime) -> NDArray[np.intp]:

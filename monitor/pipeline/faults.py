@@ -14,21 +14,46 @@ from monitor.quality import Heard, Measured, Turn
 from monitor.record import Records
 from monitor.score import Scored
 from monitor.window import Windows
+from monitor.window.rows import Arrivals
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is wrong with the data of one partition's windows, which are as they came; and the records of its batch."""
+    """What is wrong with the data of one partition's batch.
+
+    Attributes:
+        records: its records, whatever became of them.
+        arrivals: those that were accepted.
+        by_due: their order, as `Judged.by_due`.
+        windows: its windows as they came.
+        measured: what is wrong with these, by kind.
+        rates: where sampling rates begin and end to be off; places are those of `by_due`.
+        skews: where clocks begin and end to be off; places are those of `records`.
+    """
 
     records: Records
+    arrivals: Arrivals
+    by_due: NDArray[np.intp]
     windows: Windows
     measured: Mapping[str, Measured]
+    rates: Sequence[Turn]
+    skews: Sequence[Turn]
 
     @property
-    def over(self) -> NDArray[np.bool_]:
-        """`(n,)`, whether anything is wrong."""
-        found: NDArray[np.bool_] = np.logical_or.reduce([each.over for each in self.measured.values()])
-        return found
+    def seen(self) -> Heard:
+        """The accepted records, at their streams' own time."""
+        arrivals = self.arrivals
+        return Heard(arrivals.slot[self.by_due], arrivals.due[self.by_due], arrivals.seen[self.by_due])
+
+    @property
+    def came(self) -> Heard:
+        """All records, at their own time."""
+        return Heard(self.records.slot, self.records.offset, self.records.time)
+
+    def opened(self, over: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """Return the streams of which an alert may open that silence resolves; `over`: windows over their line."""
+        wrong: NDArray[np.bool_] = np.logical_or.reduce([over, *(each.over for each in self.measured.values())])
+        return np.concatenate([self.windows.slot[wrong], np.array([turn.slot for turn in self.rates], np.int32)])
 
     def alerts(self, alerter: Alerter, partition: Partition, expiries: Sequence[Expiry]) -> list[Alert]:
         """Return the events of one kind."""

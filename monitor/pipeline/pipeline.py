@@ -7,25 +7,27 @@ their offsets, and not of how they were cut into batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.alert import Alert, Alerter, AlertSettings, Expiry
+from monitor.alert import Alerter, AlertSettings
 from monitor.detector import Detector
 from monitor.ignore import Ignore
 from monitor.liveness import Liveness
-from monitor.pipeline.faults import Faults, told
+from monitor.pipeline.expiry import expiries
+from monitor.pipeline.faults import Faults
 from monitor.pipeline.output import REASONS, Output, ScoreRows
 from monitor.pipeline.partition import Partition
-from monitor.quality import MEASURED, PARTITION_SILENCE, SILENT, TIMED, Heard, Quality, Rates, Silences, Skews, Turn
-from monitor.record import NEVER, Records, RecordSettings
+from monitor.pipeline.watch import Watch
+from monitor.quality import Heard, Quality
+from monitor.record import Records, RecordSettings
 from monitor.score import Model, Scored, score
 from monitor.table import AnyColumn, StreamTable
 from monitor.threshold import Prior, Threshold, ThresholdSettings, build, lines
 from monitor.window import Windowed, Windower, Windows, WindowSettings
 from monitor.window.clock import Judged
+from monitor.window.rows import group_starts
 
 
 class Pipeline:
@@ -62,7 +64,6 @@ class Pipeline:
         self._window = window
         self._model = model
         self._ignore = ignore
-        self._quality = quality
         self._keep_scores = keep_scores
         self._alert_expire = min(alert.expire.ms, record.expire.ms)
         self.windower = Windower(window, record, features)
@@ -72,34 +73,13 @@ class Pipeline:
         self.warmup = 0 if detector is None else detector.warmup
         members = () if detector is None else detector.members
         self.alerter = Alerter(alert, features, prior.windows_per_stream, self.learned, members)
-        own = alert.model_copy(update={"open_after": 1, "resolve_after": 1, "rest": 0})  # limits are times already
-        self._features = features
-        self._silences: Silences | None = None
-        self._measured: tuple[Alerter, ...] = ()
-        self._silent: tuple[Alerter, ...] = ()
-        self._timed: tuple[Alerter, ...] = ()
-        if quality is not None:
-            self._silences = Silences(quality.settings.silence, record.expire.ms)
-            self._measured = tuple(Alerter(own, features, 0.0, kind=kind) for kind in MEASURED)
-            self._silent = tuple(
-                Alerter(own, features, 0.0, kind=kind, figured=False, whole=kind == PARTITION_SILENCE)
-                for kind in SILENT
-            )
-            self._rates = Rates(quality.settings.sampling_rate, self._alert_expire)
-            self._skews = Skews(quality.settings.clock_skew)
-            self._timed = tuple(Alerter(own, features, 0.0, kind=kind, figured=False) for kind in TIMED)
-        self.alerters = (self.alerter, *self._measured, *self._silent, *self._timed)
+        self._watch = None if quality is None else Watch(quality, alert, record, features)
+        self.alerters = (self.alerter, *(() if self._watch is None else self._watch.alerters))
 
     @property
     def alert_columns(self) -> tuple[AnyColumn, ...]:
         """Everything that alerts of all kinds know of a stream."""
-        measured = self._quality.columns if self._quality is not None else ()
-        return (*(column for alerter in self.alerters for column in alerter.columns), *measured, *self._activity)
-
-    @property
-    def _activity(self) -> tuple[AnyColumn, ...]:
-        """Those of them that every used record changes."""
-        return (*Silences.COLUMNS, *Rates.COLUMNS, *Skews.COLUMNS) if self._silences is not None else ()
+        return (*self.alerter.columns, *(() if self._watch is None else self._watch.columns))
 
     @property
     def line_columns(self) -> tuple[AnyColumn, ...]:
@@ -111,7 +91,8 @@ class Pipeline:
         """Return a partition without state."""
         liveness = Liveness(self._record.expire.ms, self._record.max_streams)
         decisions = (*self.line_columns, *self.alert_columns)
-        return Partition(topic, number, self.windower, decisions, liveness, self._activity)
+        activity = () if self._watch is None else self._watch.ACTIVITY
+        return Partition(topic, number, self.windower, decisions, liveness, activity)
 
     def pending(self, partition: Partition) -> int:
         """Return how many records of a partition wait."""
@@ -156,12 +137,10 @@ class Pipeline:
             if len(records):
                 windowed = self.windower.process(partition.table, records)
                 _count(partition, windowed, output)
-                if self._quality is None:
-                    faults.append(None)
-                else:
-                    measured, sound = self._quality.measure(partition.table, windowed.windows)
-                    faults.append(Faults(records, windowed.windows, measured))
-                    windowed = replace(windowed, windows=sound)
+                wrong: Faults | None = None
+                if self._watch is not None:
+                    wrong, windowed = self._watch.look(partition, records, windowed)
+                faults.append(wrong)
                 taken.append((partition, windowed))
         found = self._score(taken)
         if scored is not None and any(len(each.score) for each in found):
@@ -190,23 +169,17 @@ class Pipeline:
             over[ignored] = False
             reason[ignored] = REASONS.index("ignored")
             output.ignored += len(ignored)
-        wrong = windows.slot[over if faults is None else over | faults.over]
-        rates, skews = self._times(partition, windowed, faults)
-        opened = [np.array([turn.slot for turn in turns], np.int32) for turns in (rates, skews)]
-        expiries, forgotten, silent = self._advance(partition, windowed, np.concatenate([wrong, opened[0]]), opened[1])
-        alerts = self.alerter.process(table, partition.key, windows, scored, line, over, expiries)
-        if faults is not None:
-            for alerter in self._measured:
-                alerts += faults.alerts(alerter, partition, expiries)
-            rated, skewed = self._timed
-            arrivals, order, records = windowed.judged.arrivals, windowed.judged.by_due, faults.records
-            seen = Heard(arrivals.slot[order], arrivals.due[order], arrivals.seen[order])
-            came = Heard(records.slot, records.offset, records.time)
-            alerts += told(rates, seen, rated, partition, self._features, expiries)
-            alerts += told(skews, came, skewed, partition, self._features, forgotten)
-            alerts += silent
+        heard = _hear(partition, windowed.judged)
+        opened = windows.slot[over] if faults is None else faults.opened(over)
+        ended = expiries(table, heard, np.union1d(self._firing(table), opened), self._alert_expire)
+        alerts = self.alerter.process(table, partition.key, windows, scored, line, over, ended)
+        if self._watch is not None and faults is not None:
+            alerts += self._watch.alerts(partition, faults, heard, ended)
+        partition.liveness.touch(table, heard.slot, heard.time)
+        active = windowed.judged.arrivals.slot
+        partition.changes.touched(active[group_starts(active)])
         partition.changes.decided(windows.slot)
-        partition.changes.decided(np.array([expiry.slot for expiry in expiries], np.intp))
+        partition.changes.decided(np.array([expiry.slot for expiry in ended], np.intp))
         output.alerts.extend(alerts)
         output.windows += len(windows)
         output.anomaly_scores.append(scored.score[scored.scored] / line[scored.scored])
@@ -252,103 +225,20 @@ class Pipeline:
             self.threshold.restart(table, slot)
         return found
 
-    def _advance(
-        self, partition: Partition, windowed: Windowed, opened: NDArray[np.int32], skewed: NDArray[np.int32]
-    ) -> tuple[list[Expiry], list[Expiry], list[Alert]]:
-        """Move the partition's time on.
-
-        Args:
-            partition: the partition.
-            windowed: what came.
-            opened: streams of which an alert may open in this batch.
-            skewed: those of which it is one of a clock, that late records can open, and so none but a drop ends.
-
-        Returns:
-            The moments at which silence could resolve an alert; those at which streams with an alert of a clock are
-            forgotten; and the events of silence itself.
-        """
-        table, judged = partition.table, windowed.judged
-        arrivals = judged.arrivals
-        if len(arrivals) == 0:
-            return [], [], []
-        times = partition.time.advance(table, judged)
-        at = np.empty(len(arrivals), np.int64)
-        at[judged.by_due] = times
-        ends = np.flatnonzero(np.append(arrivals.slot[1:] != arrivals.slot[:-1], True))
-        expiries = self._expiries(table, judged, times, np.union1d(self._firing(table), opened), self._alert_expire)
-        forgotten: list[Expiry] = []
-        if self._timed:
-            clocks = np.union1d(np.flatnonzero(self._timed[1].firing(table)), skewed)
-            forgotten = self._expiries(table, judged, times, clocks, self._record.expire.ms)
-        heard = Heard(arrivals.slot[judged.by_due], arrivals.due[judged.by_due], times)
-        silent = self._silence(partition, heard)
-        partition.liveness.touch(table, arrivals.slot[ends], at[ends])
-        partition.changes.touched(arrivals.slot[ends])
-        return expiries, forgotten, silent
-
-    def _expiries(
-        self, table: StreamTable, judged: Judged, times: NDArray[np.int64], candidates: NDArray[np.int64], expire: int
-    ) -> list[Expiry]:
-        """Return the moments at which candidates have been silent for `expire` ms of partition time."""
-        if len(candidates) == 0:
-            return []
-        active = table["active"][candidates]
-        earliest = np.minimum(np.where(active == NEVER, times[0], active), times[-1])
-        slots, due = judged.arrivals.slot[judged.by_due], judged.arrivals.due[judged.by_due]
-        found: list[Expiry] = []
-        for slot in candidates[earliest + expire <= times[-1]].tolist():
-            found += _ended(table, slot, slots == slot, due, times, expire)
-        return found
-
-    def _silence(self, partition: Partition, heard: Heard) -> list[Alert]:
-        """Return the events of streams that fall silent, or speak again."""
-        if self._silences is None:
-            return []
-        table, (stream, whole) = partition.table, self._silent
-        turns = self._silences.process(table, heard, stream.firing(table), whole.firing(table))
-        happened = [turn.slot for turn in (*turns.streams, *turns.partition)]
-        partition.changes.decided(np.array([*happened, *turns.changed], np.intp))
-        alerts = told(turns.streams, heard, stream, partition, self._features)
-        return alerts + told(turns.partition, heard, whole, partition, self._features)
-
-    def _times(
-        self, partition: Partition, windowed: Windowed, faults: Faults | None
-    ) -> tuple[Sequence[Turn], Sequence[Turn]]:
-        """Return where sampling rates and clocks begin and end to be off."""
-        if faults is None:
-            return [], []
-        table, records = partition.table, faults.records
-        rates, skews = self._rates.process(table, windowed.judged), self._skews.process(table, records)
-        partition.changes.touched(np.unique(records.slot))  # a late record tells of a clock, too
-        partition.changes.decided(np.array([turn.slot for turn in (*rates, *skews)], np.intp))
-        return rates, skews
-
     def _firing(self, table: StreamTable) -> NDArray[np.intp]:
         """Return the streams with a firing alert that a long silence resolves."""
         found = self.alerter.firing(table)
-        for alerter in (*self._measured, *self._timed[:1]):
-            found = found | alerter.firing(table)
+        if self._watch is not None:
+            found = found | self._watch.firing(table)
         return found.nonzero()[0]
 
 
-def _ended(
-    table: StreamTable,
-    slot: int,
-    own: NDArray[np.bool_],
-    due: NDArray[np.int64],
-    times: NDArray[np.int64],
-    expire: int,
-) -> list[Expiry]:
-    """Return the moments at which one stream had been silent for `expire` ms of partition time."""
-    places = np.flatnonzero(own).tolist()
-    active = [int(table["active"][slot]), *times[places].tolist()]
-    found: list[Expiry] = []
-    for since, until in zip(active, [*places, len(times)], strict=True):
-        if since != NEVER:
-            place = int(np.searchsorted(times, since + expire))
-            if place < until:
-                found.append(Expiry(slot, int(due[place]), int(times[place])))
-    return found
+def _hear(partition: Partition, judged: Judged) -> Heard:
+    """Move the partition's time on over the accepted records of a batch."""
+    arrivals, order = judged.arrivals, judged.by_due
+    if len(arrivals) == 0:
+        return Heard(arrivals.slot, arrivals.due, arrivals.seen)
+    return Heard(arrivals.slot[order], arrivals.due[order], partition.time.advance(partition.table, judged))
 
 
 def _count(partition: Partition, windowed: Windowed, output: Output) -> None:

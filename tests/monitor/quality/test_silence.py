@@ -133,7 +133,8 @@ def test_the_setting_taken_away_resolves_when_the_stream_speaks() -> None:
     cut = next(place for place, (_, time, _) in enumerate(samples) if time > 50 * S)
     assert len(feed.send(*samples[:cut]).alerts) == 1
     off = Feed(pipeline({}))
-    off.pipeline._silences._settings = None  # type: ignore[union-attr]
+    assert off.pipeline._watch is not None
+    off.pipeline._watch._silences._settings = None
     off.partition, off.offset = feed.partition, feed.offset
     assert told(off.send(*samples[cut:]).alerts) == [("silence", "c", "recovered", 70)]
 
