@@ -11,7 +11,9 @@ chosen on the others (`left_out_`), and with the shipped default line (`default_
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from numpy.typing import NDArray
 from models.bundle import Bundle
 from models.settings import TrainSettings
 from monitor.engine import prior_of
+from monitor.threshold import Prior
 from monitor.window import WindowSettings
 from tests.quality import product, recordings, sweep
 from tests.quality.nab_scorer import PROFILES, Labelled, Steps, steps, tally
 from tests.quality.product import Found
 from tests.quality.recordings import Series
+from tests.quality.shelf import Piece, Shelf
 
 LENGTH = 64
 LEVELS = tuple(np.round(np.arange(0.24, 0.54, 0.02), 2).tolist())
@@ -33,11 +37,11 @@ Corpus = Sequence[tuple[Series, Labelled]]
 Rows = list[NDArray[np.bool_]]
 
 
-def levels(corpus: Corpus, found: Sequence[Found], bundles: Sequence[Bundle]) -> dict[float, Rows]:
+def levels(corpus: Corpus, found: Sequence[Found], priors: Sequence[Prior]) -> dict[float, Rows]:
     """Return the openings at each level."""
     each = [
-        sweep.openings(made, series, prior_of(bundle), LEVELS)
-        for made, (series, _), bundle in zip(found, corpus, bundles, strict=True)
+        sweep.openings(made, series, prior, LEVELS)
+        for made, (series, _), prior in zip(found, corpus, priors, strict=True)
     ]
     return {level: [rows[number] for rows in each] for number, level in enumerate(LEVELS)}
 
@@ -51,9 +55,9 @@ def scored(corpus: Corpus, rows: Rows, wanted: Sequence[str] | None = None) -> S
     )
 
 
-def figures(corpus: Corpus, found: Sequence[Found], bundles: Sequence[Bundle]) -> dict[str, float]:
+def figures(corpus: Corpus, found: Sequence[Found], priors: Sequence[Prior]) -> dict[str, float]:
     """Return every figure of one detector."""
-    at = levels(corpus, found, bundles)
+    at = levels(corpus, found, priors)
     groups = sorted({labelled.group for _, labelled in corpus})
     made: dict[str, float] = {}
     default = [part.opened for part in found]
@@ -93,24 +97,43 @@ def _counted(corpus: Corpus, rows: Rows, prefix: str) -> dict[str, float]:
     }
 
 
-def once(seed: int) -> dict[str, float]:
-    """Train, replay and judge both detectors."""
+def once(seed: int, shelf: Shelf) -> dict[str, float]:
+    """Train, replay and judge both detectors; a subset of the series is judged as if it were the corpus."""
     corpus = recordings.nab()
     parts = [series for series, _ in corpus]
     window = WindowSettings(length=LENGTH, stride=1)
     crew = product.Crew(TrainSettings(seed=seed))
+    fleet = shelf.bundle(seed, "fleet", functools.partial(crew.fleet, parts, window))
+    whole = shelf.piece(seed, "fleet-found", lambda: {"found": [f.dump() for f in _watch(fleet, parts)]})["found"]
+    wanted = [number for number, part in enumerate(parts) if shelf.wants(part.name)]
+    made = figures(
+        [corpus[number] for number in wanted],
+        [Found.load(whole[number]) for number in wanted],
+        [prior_of(fleet)] * len(wanted),
+    )
+    own = [shelf.piece(seed, parts[n].name, functools.partial(_one, crew, parts[n], window, fleet)) for n in wanted]
+    alone = figures(
+        [corpus[number] for number in wanted],
+        [Found.load(piece["found"]) for piece in own],
+        [Prior(**piece["prior"]) for piece in own],
+    )
+    return alone | {f"fleet_{name}": value for name, value in made.items()}
+
+
+def _watch(bundle: Bundle, parts: Sequence[Series]) -> list[Found]:
+    return product.watch(bundle, parts, ("window.stride=1",))
+
+
+def _one(crew: product.Crew, part: Series, window: WindowSettings, fleet: Bundle) -> Piece:
     with product.temporary() as folder:
-        fleet = crew.fleet(parts, window, Path(folder) / "fleet")
-        whole = product.watch(fleet, parts, ("window.stride=1",))
-        own = [crew.own([part], window, Path(folder) / f"own-{n}", fleet) for n, part in enumerate(parts)]
-        each = [product.watch(one, [part], ("window.stride=1",))[0] for one, part in zip(own, parts, strict=True)]
-        made = figures(corpus, each, own)
-        return made | {f"fleet_{k}": v for k, v in figures(corpus, whole, [fleet] * len(parts)).items()}
+        bundle = crew.own([part], window, Path(folder) / "bundle", fleet)
+        (found,) = _watch(bundle, [part])
+    return {"found": found.dump(), "prior": asdict(prior_of(bundle))}
 
 
-def measure(seeds: Sequence[int]) -> dict[str, Any]:
+def measure(seeds: Sequence[int], shelf: Shelf) -> dict[str, Any]:
     """Measure."""
-    found = product.summary([once(seed) for seed in seeds])
+    found = product.summary([once(seed, shelf) for seed in seeds])
     for name in list(found["worst"]):
         if "alarms" in name:  # fewer are better
             del found["worst"][name]

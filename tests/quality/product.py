@@ -54,6 +54,16 @@ class Found:
     opened: NDArray[np.bool_]
     status: NDArray[np.int8]
 
+    def dump(self) -> dict[str, list[float]]:
+        """Return what `load` takes; JSON has NaN in Python."""
+        return {name: value.tolist() for name, value in vars(self).items()}
+
+    @staticmethod
+    def load(kept: Mapping[str, Sequence[float]]) -> Found:
+        """Return what was dumped."""
+        types = {"opened": np.bool_, "status": np.int8}
+        return Found(**{name: np.array(value, types.get(name, np.float64)) for name, value in kept.items()})
+
 
 class Memory(Source):
     """Series as a source, partition after partition in rounds."""

@@ -9,6 +9,7 @@ group's level chosen on the others (`left_out_`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bundle import Bundle
 from models.settings import TrainSettings
 from monitor.threshold.unified import LEVEL
 from monitor.window import WindowSettings
 from tests.quality import product, recordings
 from tests.quality.recordings import Series
+from tests.quality.shelf import Piece, Shelf
 
 LENGTH = 64
 MOST_FALSE = 0.13
@@ -63,21 +66,24 @@ def judged(scores: Sequence[NDArray[np.float64]], parts: Sequence[Series]) -> di
     }
 
 
-def once(seed: int) -> dict[str, float]:
+def once(seed: int, shelf: Shelf) -> dict[str, float]:
     """Train, replay and judge."""
     parts = recordings.skab()
     window = WindowSettings(length=LENGTH, stride=1)
     crew = product.Crew(TrainSettings(seed=seed))
-    scores = []
+    fleet = shelf.bundle(seed, "fleet", functools.partial(crew.fleet, parts, window))
+    wanted = [part for part in parts if shelf.wants(part.name)]
+    scores = [shelf.piece(seed, p.name, functools.partial(_one, crew, p, window, fleet))["score"] for p in wanted]
+    return judged([np.array(score) for score in scores], wanted)
+
+
+def _one(crew: product.Crew, part: Series, window: WindowSettings, fleet: Bundle) -> Piece:
     with product.temporary() as folder:
-        fleet = crew.fleet(parts, window, Path(folder) / "fleet")
-        for number, part in enumerate(parts):
-            bundle = crew.own([part], window, Path(folder) / str(number), fleet)
-            (found,) = product.watch(bundle, [part], ("window.stride=1",))
-            scores.append(product.held(found.score))
-    return judged(scores, parts)
+        bundle = crew.own([part], window, Path(folder) / "bundle", fleet)
+        (found,) = product.watch(bundle, [part], ("window.stride=1",))
+    return {"score": product.held(found.score).tolist()}
 
 
-def measure(seeds: Sequence[int]) -> dict[str, Any]:
+def measure(seeds: Sequence[int], shelf: Shelf) -> dict[str, Any]:
     """Measure."""
-    return product.summary([once(seed) for seed in seeds])
+    return product.summary([once(seed, shelf) for seed in seeds])

@@ -1,13 +1,16 @@
 """Set `tsb`: 51 series of TSB-AD-M, rebuilt; mean VUS-PR, by the benchmark's own package.
 
 A bundle a series, trained on its first `train_rows` rows. Every row is scored when it arrives; rows before the first
-window have the first window's score. VUS-PR judges the order of scores; what is judged is the detector's score, and
-beside it that of each member that is a network, alone.
+window have the first window's score. VUS-PR judges the order of scores; what is judged is the detector's score, beside
+it that of the members that are networks, alone (the same networks, trained once), and that of the members in closed
+form. Series are pieces (`shelf`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ensemble import Trainer
-from models.roster import TELEMETRY
+from models.roster import TELEMETRY, Recruit
 from models.settings import TrainSettings
 from monitor.window import WindowSettings
 from tests.quality import product, recordings
 from tests.quality.recordings import Series
+from tests.quality.shelf import Piece, Shelf
 
 LENGTH = 64
 NETWORKS = replace(TELEMETRY, members=tuple(member for member in TELEMETRY.members if member.kind == "network"))
+CLOSED_FORM = replace(TELEMETRY, members=tuple(member for member in TELEMETRY.members if member.kind != "network"))
 
 
 def vus_pr(score: NDArray[np.float64], series: Series) -> float:
@@ -39,17 +44,25 @@ def vus_pr(score: NDArray[np.float64], series: Series) -> float:
     return float(generate_curve(series.label.astype(int), score, window, "opt", 250)[7])
 
 
-def one(series: Series, seed: int) -> dict[str, float]:
-    """Train, replay and judge one series, with all members and with the networks alone."""
+def one(series: Series, seed: int, trainers: Mapping[str, Trainer]) -> Piece:
+    """Train, replay and judge one series, with all members, with the networks alone, and with those in closed form."""
     window = WindowSettings(length=LENGTH, stride=1)
-    made: dict[str, float] = {}
-    for name, trainer in (("vus_pr", Trainer()), ("vus_pr_network", Trainer(NETWORKS))):
+    made: Piece = {}
+    ready: dict[str, tuple[bytes, int]] = {}
+    for name, trainer in trainers.items():
+        began = time.monotonic()
         with product.temporary() as folder:
-            out = Path(folder) / "bundle"
-            bundle = product.learn([series], window, TrainSettings(seed=seed), out, trainer.train)
+            train = functools.partial(trainer.train, beside=functools.partial(_ready, ready))
+            bundle = product.learn([series], window, TrainSettings(seed=seed), Path(folder) / "bundle", train)
+            ready.update((one.name, (bundle.content(one.onnx), one.parameters)) for one in bundle.manifest.members)
             (found,) = product.watch(bundle, [series], ("window.stride=1",))
         made[name] = vus_pr(_filled(found.score), series)
+        made[f"seconds_{name}"] = round(time.monotonic() - began, 1)
     return made
+
+
+def _ready(graphs: Mapping[str, tuple[bytes, int]], recruit: Recruit) -> tuple[bytes, int] | None:
+    return graphs.get(recruit.name)
 
 
 def _filled(score: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -57,17 +70,12 @@ def _filled(score: NDArray[np.float64]) -> NDArray[np.float64]:
     return product.held(score, float(known[0]) if len(known) else 0.0)
 
 
-def each(
-    series: Iterable[Series], seed: int, judge: Callable[[Series, int], dict[str, float]] = one
-) -> dict[str, dict[str, float]]:
-    """Return the figures of every series by its name."""
-    return {part.name: judge(part, seed) for part in series}
-
-
-def means(rows: dict[str, dict[str, float]]) -> dict[str, float]:
+def means(rows: Mapping[str, Piece]) -> dict[str, float]:
     """Return the mean of every figure, over all series and over each collection."""
     found: dict[str, float] = {}
-    for figure in next(iter(rows.values())):
+    for figure in next(iter(rows.values()), {}):
+        if figure.startswith("seconds"):
+            continue
         found[figure] = float(np.mean([row[figure] for row in rows.values()]))
         for name in sorted({key.split("/")[0] for key in rows}):
             own = [row[figure] for key, row in rows.items() if key.startswith(name)]
@@ -75,6 +83,12 @@ def means(rows: dict[str, dict[str, float]]) -> dict[str, float]:
     return found
 
 
-def measure(seeds: Sequence[int]) -> dict[str, Any]:
+def measure(seeds: Sequence[int], shelf: Shelf) -> dict[str, Any]:
     """Measure."""
-    return product.summary([means(each(recordings.tsb(), seed)) for seed in seeds])
+    trainers = {"vus_pr": Trainer(), "vus_pr_network": Trainer(NETWORKS), "vus_pr_closed_form": Trainer(CLOSED_FORM)}
+    rows = []
+    for seed in seeds:
+        wanted = (series for series in recordings.tsb() if shelf.wants(series.name))
+        found = {s.name: shelf.piece(seed, s.name, functools.partial(one, s, seed, trainers)) for s in wanted}
+        rows.append(means(found) | {"series": float(len(found))})
+    return product.summary(rows)
