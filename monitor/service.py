@@ -8,6 +8,7 @@ the commit of a later one, up to `commit_interval_ms`: what it did is done again
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -33,6 +34,9 @@ _POLL_SECONDS = 0.2
 _RESTORE_SECONDS = 0.2  # of a restore in one turn of the loop
 _SWEEP_SECONDS = 1.0  # idle partitions are looked at so often
 _STATUS_SECONDS = 5.0
+_SWITCH_SECONDS = 0.0005
+"""How long one thread keeps the others waiting. A commit is a dozen turns of the client's own thread, and each would wait
+Python's usual 5 ms for the interpreter beside the loop."""
 
 
 class Service:
@@ -93,6 +97,8 @@ class Service:
             SourceError: if the source is of no use any more.
             SinkError: if a sink cannot take events.
         """
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         try:
             while not self._stopping:
                 self._turn()
@@ -104,6 +110,7 @@ class Service:
             self._notifier.stopping()
             self._commit(force=True)
         finally:
+            sys.setswitchinterval(usual)
             self._delivery.close()
             self._source.close()
             self._breaker.close()
