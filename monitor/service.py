@@ -35,8 +35,8 @@ _RESTORE_SECONDS = 0.2  # of a restore in one turn of the loop
 _SWEEP_SECONDS = 1.0  # idle partitions are looked at so often
 _STATUS_SECONDS = 5.0
 _SWITCH_SECONDS = 0.0005
-"""How long one thread keeps the others waiting. A commit is a dozen turns of the client's own thread, and each would wait
-Python's usual 5 ms for the interpreter beside the loop."""
+"""How long one thread keeps the others waiting. A commit is a dozen turns of the client's own thread, and each would
+wait Python's usual 5 ms for the interpreter beside the loop."""
 
 
 class Service:
