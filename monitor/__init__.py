@@ -4,6 +4,7 @@
 * `codec/`: raw bytes → columns; alerts → CloudEvents
 * `engine`: raw batches in, events and dead letters out: codec and pipeline put together
 * `letters`: dead letters
+* `stopwatch`: where the time of a poll's work goes
 * `pipeline`: the pure core, one step after another; what follows belongs to it
 * `record`: records as columns, and the classes they end in
 * `table`: stream id ↔ slot, and each stage's state as columns; `ragged` for what varies in length

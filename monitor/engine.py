@@ -6,7 +6,6 @@ batches come from or where events go. The daemon and the backtest both drive thi
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,10 +27,11 @@ from monitor.message import Message
 from monitor.pipeline import Output, Partition, Pipeline
 from monitor.quality import Quality
 from monitor.record import Records
-from monitor.score import Model, ModelScores
+from monitor.score import Model
 from monitor.sources.base import Batch, Key, Rows
 from monitor.sources.batches import without
 from monitor.state import ModelMark
+from monitor.stopwatch import Stopwatch
 from monitor.threshold import Prior
 from monitor.window import WindowSettings
 from monitor.window.settings import NEEDS_GRID
@@ -57,6 +57,7 @@ class Work:
         unknown: values of unknown features.
         times: event times of the decoded records, ms, an array for each partition.
         scoring_seconds: time in the model.
+        seconds: time of each of `monitor.stopwatch.PARTS`.
     """
 
     positions: dict[Key, int]
@@ -71,21 +72,7 @@ class Work:
     unknown: int = 0
     times: list[NDArray[np.int64]] = field(default_factory=list)
     scoring_seconds: float = 0.0
-
-
-class _Stopwatch:
-    """A model whose time is taken: `seconds` adds up."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self.seconds = 0.0
-
-    def score(self, windows: NDArray[np.float32]) -> ModelScores:
-        begin = time.perf_counter()
-        try:
-            return self._model.score(windows)
-        finally:
-            self.seconds += time.perf_counter() - begin
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Engine:
@@ -110,7 +97,6 @@ class Engine:
         self.window = effective_window(config, bundle)
         self.features = tuple(manifest.features)
         prior = prior_of(bundle, self.window.stride)
-        self._watches: list[_Stopwatch] = []
         try:
             ignore = Ignore(config.alert.ignore, self.features) if config.alert.ignore else None
             wanted = config.alert.quality
@@ -154,11 +140,10 @@ class Engine:
         """Return what scores windows: the model, or the bundle's detector with the model's members."""
         settings = bundle.manifest.detector
         if settings is None or not isinstance(model, serving.Model):
-            self._watches = [_Stopwatch(model)]
-            return self._watches[0]
-        members = {name: _Stopwatch(graph) for name, graph in model.members.items()}
-        self._watches = list(members.values())
-        return Detector(settings, bundle.manifest.scaling, members, model.arrays, self.window.stride)
+            self._watch = Stopwatch({"": model})
+            return self._watch.models[""]
+        self._watch = Stopwatch(model.members)
+        return Detector(settings, bundle.manifest.scaling, self._watch.models, model.arrays, self.window.stride)
 
     def process(self, batches: Sequence[Batch | Rows], scored: Callable[[], None] | None = None) -> Work:
         """Take what one poll returned: at most one batch a partition.
@@ -167,6 +152,7 @@ class Engine:
             batches: the records.
             scored: called when windows were scored, before anything is decided on them.
         """
+        self._watch.start()
         inputs: list[tuple[Partition, Records]] = []
         decoded: dict[Key, Decoded] = {}
         letters: list[DeadLetter] = []
@@ -183,9 +169,9 @@ class Engine:
             positions[key] = _last(batch) + 1
             consumed[batch.topic] += len(batch)
         before = self._counts(inputs)
-        for watch in self._watches:
-            watch.seconds = 0.0
+        self._watch.next()
         output = self.pipeline.process(inputs, scored)
+        self._watch.next()
         for key, found in decoded.items():
             self.partitions[key].counts["filtered"] += found.filtered
         for letter in letters:
@@ -193,7 +179,7 @@ class Engine:
         work = Work(positions, output, alerts=output.alerts, consumed=consumed)
         work.classes = self._counts(inputs) - before
         work.times = [records.time for _, records in inputs]
-        work.scoring_seconds = sum(watch.seconds for watch in self._watches)
+        work.scoring_seconds = self._watch.scoring
         work.unknown = sum(found.unknown for found in decoded.values())
         letters += self._letters.of(batches, output)
         letters.sort(key=lambda letter: (letter.topic, letter.partition, letter.offset))
@@ -202,6 +188,7 @@ class Engine:
         work.events = [self._encoder.encode(alert) for alert in output.alerts]
         decided = any(self.partitions[key].changes.decided_anything for key in positions)
         work.urgent = bool(work.events or letters or decided)
+        work.seconds = self._watch.stop()
         return work
 
     def again(self, batch: Batch | Rows, partition: Partition) -> Records:

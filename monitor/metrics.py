@@ -32,6 +32,7 @@ from prometheus_client.utils import floatToGoString
 from monitor import __version__
 from monitor.record import CLASSES, DEAD_LETTER_REASONS
 from monitor.score import UNSCORED
+from monitor.stopwatch import PARTS
 
 STAGES = ("poll", "process", "commit", "restore")
 """The steps of the loop, in order."""
@@ -180,6 +181,11 @@ class Metrics:
         finally:
             self.processing_duration_seconds.labels(stage).observe(time.perf_counter() - start)
 
+    def took(self, seconds: Mapping[str, float]) -> None:
+        """Note the time of each part of what was processed."""
+        for part, taken in seconds.items():
+            self.processing_duration_seconds.labels(part).observe(taken)
+
     def _counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(name, documentation, labels, registry=self.registry)
 
@@ -308,7 +314,8 @@ class Metrics:
     def _loop(self) -> None:
         self.processing_duration_seconds = Histogram(
             "tidegauge_processing_duration_seconds",
-            "Time that a step of the loop took for a batch.",
+            "Time that a step of the loop took for a batch; decode, windows, score, alerts and encode are parts of"
+            " process.",
             ["stage"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -343,5 +350,7 @@ class Metrics:
             self.processing_duration_seconds.labels(stage)
             for kind in ERROR_TYPES:
                 self.errors.labels(stage, kind)
+        for part in PARTS:
+            self.processing_duration_seconds.labels(part)
         for outcome in OUTCOMES:
             self.transactions.labels(outcome)

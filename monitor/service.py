@@ -294,6 +294,7 @@ class Service:
         metrics.count_windows(work.output.scored, work.output.unscored)
         metrics.windows_ignored.inc(work.output.ignored)
         metrics.clock_resets.inc(work.output.clock_resets)
+        metrics.took(work.seconds)
         if work.output.scored:
             metrics.batch_windows.observe(work.output.scored)
             metrics.scoring_duration_seconds.observe(work.scoring_seconds)

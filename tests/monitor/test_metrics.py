@@ -61,7 +61,7 @@ def test_every_label_is_there_before_anything_happens() -> None:
             (name, frozenset({(label, text)})): 0.0 for text in values
         }
     assert sum(name == "tidegauge_errors_total" for name, _ in found) == len(STAGES) * len(ERROR_TYPES)
-    for stage in ("poll", "process", "commit"):
+    for stage in ("poll", "process", "commit", "decode", "windows", "score", "alerts", "encode"):
         assert found["tidegauge_processing_duration_seconds_count", frozenset({("stage", stage)})] == 0.0
 
 
