@@ -59,7 +59,16 @@ class VoicePrior:
 class Strangeness:
     """The calibration of some voices, side by side."""
 
-    def __init__(self, name: str, priors: Sequence[VoicePrior], short: int, weight: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        priors: Sequence[VoicePrior],
+        short: int,
+        weight: float,
+        *,
+        event: float = EVENT,
+        protect: float = PROTECT,
+    ) -> None:
         """Set up.
 
         Args:
@@ -67,6 +76,8 @@ class Strangeness:
             priors: one a voice.
             short: log errors that are averaged.
             weight: windows that a prior counts for.
+            event: S above it is an event.
+            protect: how fast is learned in events, 1 = as ever.
         """
         from scipy.special import log_ndtr  # a quarter of a second, and only some configurations need it
 
@@ -75,6 +86,7 @@ class Strangeness:
         self._prior = np.array([[p.q50, p.qt, p.mean, p.variance] for p in priors])
         self._short = short
         self._weight = weight
+        self._event, self._protect = event, protect
         self._names = (f"{name}_state", f"{name}_seen", f"{name}_run", f"{name}_ring")
         self.columns = (
             Column(self._names[0], np.float64, (voices, 4)),  # q50, qt, mean, variance
@@ -93,8 +105,8 @@ class Strangeness:
         gap = np.maximum(qt - q50, FLOOR)
         z = (recent - mean) / np.maximum(np.sqrt(variance), _LEAST_SPREAD)
         found: NDArray[np.float64] = 0.5 * (recent - q50) / gap / _THIRD - 0.5 * self._log_ndtr(-z) / _LOG10 / _TAIL
-        run = np.where(found > EVENT, runs[slots] + 1, 0)
-        slow = np.where((run >= 1) & (run <= LONGEST), PROTECT, 1.0)
+        run = np.where(found > self._event, runs[slots] + 1, 0)
+        slow = np.where((run >= 1) & (run <= LONGEST), self._protect, 1.0)
         rate = slow * np.maximum(_A, 1 / (count + self._weight + 1))[:, None]
         learned = np.empty_like(now)
         learned[:, :, 0] = q50 + 5 * rate * gap * np.where(recent > q50, 0.5, -0.5)

@@ -100,3 +100,19 @@ def test_the_level_is_where_the_score_would_be() -> None:
         assert_allclose(kind.step(table, slots, at[:, None])[:, 0], strange, rtol=1e-9)
         for name, column in saved.items():
             table[name][:] = column
+
+
+def test_an_event_is_learned_from_as_slowly_as_was_asked_for() -> None:
+    """If it failed, bursts that come more often than the promised alerts would teach their line to be blind."""
+    moved = []
+    for protect in (1.0, 0.1):
+        voice = Strangeness("v", [VoicePrior(0.0, 2.3, 0.0, 1.0)], 1, 1e9, event=0.6, protect=protect)
+        table = StreamTable(voice.columns)
+        slots = np.array([table.assign(b"s")], np.int32)
+        table.admit(slots.astype(np.intp))
+        said = [float(voice.step(table, slots, np.array([[log]]))[0, 0]) for log in (0.0, 2.0, 8.0)]
+        assert said[1] < 0.6 < said[2]
+        before = table["v_state"][slots[0], 0, 2]
+        voice.step(table, slots, np.array([[8.0]]))
+        moved.append(table["v_state"][slots[0], 0, 2] - before)
+    assert moved[1] == pytest.approx(0.1 * moved[0], rel=0.01)
