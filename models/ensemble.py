@@ -136,7 +136,7 @@ class Trainer:
                 short=team.short,
                 warmup=min(_LEAST_WARMUP, round(per_stream)) if team.scale == "stream" else 0,
                 weight=50.0 if team.scale == "stream" else float(min(len(sample.windows), 2000)),
-                fuse="mean",
+                fuse=team.fuse,
                 gain=team.gain,
                 profile=team.profile,
                 extreme=team.extreme,

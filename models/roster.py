@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from models.detector import Fusion
 from models.errors import Form
 from models.view import View
 
@@ -64,6 +65,7 @@ class Roster:
     extreme: bool
     members: tuple[Recruit, ...]
     gain: float = 1.0
+    fuse: Fusion = "mean"
 
     def within(self, length: int) -> Roster:
         """Return the members whose views fit into windows of this length.
@@ -94,7 +96,8 @@ SINGLE = Roster(
         Recruit("fine", "network", _FINE, ("distance", "last_rows"), defaults=_QUICK),
         Recruit("coarse", "network", _COARSE, ("distance",), defaults=_SHARED, shared=True),
     ),
-    gain=1.2,
+    gain=1.3,
+    fuse="root_mean_square",
 )
 FLEET = Roster(
     "stream",
@@ -107,7 +110,8 @@ FLEET = Roster(
         Recruit("gauss", "gaussian", _FINE, ("distance", "innovation")),
         Recruit("gauss_coarse", "gaussian", _COARSE, ("distance",)),
     ),
-    gain=1.2,
+    gain=1.3,
+    fuse="root_mean_square",
 )
 TELEMETRY = Roster(
     "raw",

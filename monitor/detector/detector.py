@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models import errors
 from models.detector import Detector as Settings
-from models.detector import Part
+from models.detector import Fusion, Part
 from models.scaling import Scaling
 from monitor.detector.distance import Distance
 from monitor.detector.extreme import Extreme
@@ -235,14 +235,7 @@ class Detector:
         members = np.zeros((len(slots), len(self.members)))
         for number, speaker in enumerate(self._speakers):
             members[:, speaker] = np.maximum(members[:, speaker], self._settings.gain * said[:, number])
-        if self._settings.fuse == "max":
-            score = said.max(axis=1)
-        else:
-            score = np.zeros(len(slots))
-            for number in range(said.shape[1]):
-                score += said[:, number]
-            score /= said.shape[1]
-        score *= self._settings.gain
+        score = self._settings.gain * _fused(said, self._settings.fuse)
         if self._profile is not None and self._hours is not None:
             error, counts = self._profile.step(table, slots, scaled[:, -1, 0].astype(np.float64), end)
             hours = self._hours.step(table, slots, error[:, None])[:, 0]
@@ -260,6 +253,20 @@ class Detector:
             members[:, -1] = self._extreme.step(table, slots, fresh, warm)
             score = np.maximum(score, members[:, -1])
         return score, members
+
+
+def _fused(said: NDArray[np.float64], how: Fusion) -> NDArray[np.float64]:
+    """Return one number `(n,)` for what voices say `(n, V)`; voices one after the other, whatever n is."""
+    if how == "max":
+        loudest: NDArray[np.float64] = said.max(axis=1)
+        return loudest
+    squares = how == "root_mean_square"
+    total = np.zeros(len(said))
+    for number in range(said.shape[1]):
+        voice = said[:, number]
+        total += np.square(np.maximum(voice, 0.0)) if squares else voice
+    total /= said.shape[1]
+    return np.sqrt(total) if squares else total
 
 
 def _rounds(slots: NDArray[np.int32]) -> Iterator[NDArray[np.intp]]:

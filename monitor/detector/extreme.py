@@ -1,6 +1,6 @@
 """`new_extreme`: a value beyond everything that its stream has ever sent, graded by how far beyond.
 
-For a margin beyond the running range: g = 0.39 + 0.455 · log10(1 + 100 · margin ÷ range) − 0.13 · log10(1 + 1000 r),
+For a margin beyond the running range: g = 0.36 + 0.42 · log10(1 + 100 · margin ÷ range) − 0.12 · log10(1 + 1000 r),
 held in [0, 1]; r is the rate of new extremes lately (half-life 1,000 windows), so that a stream that climbs is not
 alarmed at with every row. A score holds for two windows, as `alert.open_after` wants two. Measured on NAB: without it
 10 points less.
@@ -46,7 +46,7 @@ class Extreme:
         beyond = np.where(margin > 0, np.nan_to_num(part, nan=0.0, posinf=1e6), 0.0).max(axis=1)
         new = (beyond > 0) & warm
         rate = table["extreme_rate"][slots]
-        graded = 0.39 + 0.455 * np.log10(1 + 100 * beyond) - 0.13 * np.log10(1 + 1000 * rate)
+        graded = 0.36 + 0.42 * np.log10(1 + 100 * beyond) - 0.12 * np.log10(1 + 1000 * rate)
         found = np.where(new, np.clip(graded, 0, 1), 0.0)
         table["extreme_high"][slots] = np.fmax(high, most)
         table["extreme_low"][slots] = np.fmin(low, least)

@@ -88,7 +88,7 @@ def test_an_extreme_is_graded_held_for_a_second_window_and_then_known() -> None:
     for value in (0.0, 10.0):
         step.step(table, slot, np.full((1, 1, 1), value, np.float32), ~warm)
     assert say(5) == 0
-    assert say(10.5) == pytest.approx(0.39 + 0.455 * math.log10(1 + 100 * 0.05), abs=1e-6)
+    assert say(10.5) == pytest.approx(0.36 + 0.42 * math.log10(1 + 100 * 0.05), abs=1e-6)
     assert say(10) > 0.36
     assert say(10) == 0
     assert say(10.5) == 0
@@ -118,3 +118,24 @@ def test_a_profile_counts_where_the_hour_explains_something() -> None:
             assert error[0] < -4  # it was expected
             error, _ = step.step(table, slot, np.array([2.0]), np.array([18 * HOUR + HOUR // 2]))
             assert error[0] > 2  # not at this hour
+
+
+def test_working_days_and_weekends_are_told_apart_once_both_have_come_twice() -> None:
+    """If it failed, every weekend of a factory would be an anomaly, or every strange Saturday usual."""
+    for weekly in (True, False):
+        step = Profile(240, 24.0)
+        table, slot = one(step.columns)
+
+        def level(hour: int, *, weekly: bool) -> float:
+            saturday = (hour // 24 + 4) % 7 in (0, 6)
+            return math.sin(hour / 24 * 2 * math.pi) + (0.0 if saturday and weekly else 2.0)
+
+        errors = []
+        for hour in range(24 * 42):
+            now = np.array([level(hour, weekly=weekly)])
+            errors.append(float(step.step(table, slot, now, np.array([hour * HOUR + HOUR // 2]))[0][0]))
+        days = (np.arange(24 * 42) // 24 + 4) % 7
+        weekends = np.array(errors)[(np.arange(24 * 42) > 24 * 28) & ((days == 0) | (days == 6))]
+        assert weekends.max() < -3
+        if weekly:
+            assert min(np.array(errors)[(np.arange(24 * 42) < 24 * 14) & (days == 6)]) > -1
