@@ -98,7 +98,11 @@ def _counted(corpus: Corpus, rows: Rows, prefix: str) -> dict[str, float]:
 
 
 def once(seed: int, shelf: Shelf) -> dict[str, float]:
-    """Train, replay and judge both detectors; a subset of the series is judged as if it were the corpus."""
+    """Train, replay and judge both detectors.
+
+    A subset of the series is judged as if it were the corpus; of an empty one (`--only fleet`) the fleet's figures for
+    the whole corpus are returned alone.
+    """
     corpus = recordings.nab()
     parts = [series for series, _ in corpus]
     window = WindowSettings(length=LENGTH, stride=1)
@@ -106,18 +110,24 @@ def once(seed: int, shelf: Shelf) -> dict[str, float]:
     fleet = shelf.bundle(seed, "fleet", functools.partial(crew.fleet, parts, window))
     whole = shelf.piece(seed, "fleet-found", lambda: {"found": [f.dump() for f in _watch(fleet, parts)]})["found"]
     wanted = [number for number, part in enumerate(parts) if shelf.wants(part.name)]
-    made = figures(
-        [corpus[number] for number in wanted],
-        [Found.load(whole[number]) for number in wanted],
-        [prior_of(fleet)] * len(wanted),
-    )
+    judged = wanted or range(len(parts))
+    made = {
+        f"fleet_{name}": value
+        for name, value in figures(
+            [corpus[number] for number in judged],
+            [Found.load(whole[number]) for number in judged],
+            [prior_of(fleet)] * len(judged),
+        ).items()
+    }
+    if not wanted:
+        return made
     own = [shelf.piece(seed, parts[n].name, functools.partial(_one, crew, parts[n], window, fleet)) for n in wanted]
     alone = figures(
         [corpus[number] for number in wanted],
         [Found.load(piece["found"]) for piece in own],
         [Prior(**piece["prior"]) for piece in own],
     )
-    return alone | {f"fleet_{name}": value for name, value in made.items()}
+    return alone | made
 
 
 def _watch(bundle: Bundle, parts: Sequence[Series]) -> list[Found]:

@@ -2,8 +2,7 @@
 
 A bundle a series, trained on its first `train_rows` rows. Every row is scored when it arrives; rows before the first
 window have the first window's score. VUS-PR judges the order of scores; what is judged is the detector's score, beside
-it that of the members that are networks, alone (the same networks, trained once), and that of the members in closed
-form. Series are pieces (`shelf`).
+it that of the members that are networks, alone (the same networks, trained once). Series are pieces (`shelf`).
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from tests.quality.shelf import Piece, Shelf
 
 LENGTH = 64
 NETWORKS = replace(TELEMETRY, members=tuple(member for member in TELEMETRY.members if member.kind == "network"))
-CLOSED_FORM = replace(TELEMETRY, members=tuple(member for member in TELEMETRY.members if member.kind != "network"))
 
 
 def vus_pr(score: NDArray[np.float64], series: Series) -> float:
@@ -45,7 +43,7 @@ def vus_pr(score: NDArray[np.float64], series: Series) -> float:
 
 
 def one(series: Series, seed: int, trainers: Mapping[str, Trainer]) -> Piece:
-    """Train, replay and judge one series, with all members, with the networks alone, and with those in closed form."""
+    """Train, replay and judge one series, with all members and with the networks alone."""
     window = WindowSettings(length=LENGTH, stride=1)
     made: Piece = {}
     ready: dict[str, tuple[bytes, int]] = {}
@@ -85,7 +83,7 @@ def means(rows: Mapping[str, Piece]) -> dict[str, float]:
 
 def measure(seeds: Sequence[int], shelf: Shelf) -> dict[str, Any]:
     """Measure."""
-    trainers = {"vus_pr": Trainer(), "vus_pr_network": Trainer(NETWORKS), "vus_pr_closed_form": Trainer(CLOSED_FORM)}
+    trainers = {"vus_pr": Trainer(), "vus_pr_network": Trainer(NETWORKS)}
     rows = []
     for seed in seeds:
         wanted = (series for series in recordings.tsb() if shelf.wants(series.name))
