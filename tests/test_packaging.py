@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# pyarrow lies in the extra `parquet`, the others in `train`; the serving image has none of them.
-NOT_IN_BASE = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "pyarrow")
+# pyarrow lies in the extra `parquet`, confluent-kafka in `librdkafka`, the others in `train`; the base has none of them.
+NOT_IN_BASE = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "pyarrow", "confluent_kafka", "confluent-kafka")
 
 IMPORT_EVERYTHING = f"""
 import importlib, json, pkgutil, sys
@@ -31,7 +31,8 @@ sys.meta_path.insert(0, Block())
 done, failed = [], {{}}
 for root in ("monitor", "models"):
     for found in pkgutil.walk_packages([root], root + "."):
-        if found.name.endswith((".__main__", "._arrow")):  # _arrow is what needs pyarrow; its kind imports it when used
+        # What needs a library of an extra, and is imported when it is used alone.
+        if found.name.endswith((".__main__", "._arrow")) or ".kafka.confluent." in found.name:
             continue
         try:
             importlib.import_module(found.name)
@@ -66,14 +67,14 @@ def test_the_command_answers() -> None:
         assert verb in done.stdout
 
 
-def test_base_install_has_neither_tensorflow_nor_pyarrow() -> None:
+def test_the_base_install_has_nothing_of_the_extras() -> None:
     """If it failed, the serving image would grow from 400 MB to 2 GB."""
     base = {re.split(r"[^A-Za-z0-9-]", each)[0].lower() for each in PROJECT["dependencies"]}
     assert not base & set(NOT_IN_BASE)
     extras = PROJECT["optional-dependencies"]
-    assert set(extras) == {"inspect", "parquet", "quality", "search", "train", "test"}
-    for extra in ("train", "test"):
-        assert "tidegauge[parquet]" in extras[extra]
+    assert set(extras) == {"inspect", "librdkafka", "parquet", "quality", "search", "train", "test"}
+    assert "tidegauge[parquet]" in extras["train"]
+    assert "tidegauge[librdkafka,parquet]" in extras["test"]
 
 
 def test_every_module_imports_without_tensorflow() -> None:

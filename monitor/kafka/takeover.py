@@ -19,10 +19,10 @@ from kafka.errors import GroupIdNotFoundError, KafkaError
 
 from monitor.kafka.connection import ConnectionSettings, connect
 from monitor.kafka.errors import EXIT_OPERATOR, KafkaProblem, problem
+from monitor.kafka.port import Identity, Key, Membership
+from monitor.kafka.python.group import membership_of
 from monitor.kafka.transactions import TransactionFailed, Transactions
 from monitor.message import Message
-
-Key = tuple[str, int]
 
 TRANSACTION_MS = 300_000
 """All state of a group goes into one transaction: a broker aborts it after so long, should this process die."""
@@ -127,7 +127,8 @@ class Takeover:
         Raises:
             KafkaProblem: if that did not work, or nobody knows: look, and do it again.
         """
-        transactions = Transactions(self._connection, f"{self._group}-operator", TRANSACTION_MS, compression)
+        identity = Identity(f"{self._group}-operator", TRANSACTION_MS, compression)
+        transactions = Transactions(self._connection, identity)
         try:
             transactions.commit(messages, offsets, self._membership)
         except TransactionFailed as error:
@@ -180,7 +181,7 @@ class Takeover:
             for member in found["members"]
         ]
 
-    def _join(self, topics: Sequence[str]) -> Any:  # noqa: ANN401 - as above
+    def _join(self, topics: Sequence[str]) -> Membership:
         """Join the group; return the membership that owns all partitions."""
         for _ in range(_JOIN_TRIES):
             self._consumer = connect(
@@ -207,7 +208,7 @@ class Takeover:
         ids = {topic: consumer._cluster.topic_id(topic) for topic in topics}  # noqa: SLF001 - nothing public tells
         return _places(consumer, sorted(consumer.assignment())), ids
 
-    def _joined(self, topics: Sequence[str]) -> Any | None:  # noqa: ANN401 - as above
+    def _joined(self, topics: Sequence[str]) -> Membership | None:
         """Return the membership; None if it does not come, or leaves partitions to others."""
         wanted = set()
         for topic in topics:
@@ -220,9 +221,8 @@ class Takeover:
         until = time.monotonic() + _JOIN_SECONDS
         while time.monotonic() < until:
             self._consumer.poll(timeout_ms=200)
-            membership = self._consumer.group_metadata()
-            stable = "stable" in str(membership.state).lower() and membership.generation_id >= 0
-            if stable and self._consumer.assignment() == wanted:
+            membership = membership_of(self._consumer)
+            if membership.stable and self._consumer.assignment() == wanted:
                 return membership
         return None
 

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import KafkaProblem
 from monitor.kafka.names import TopicName
+from monitor.kafka.port import Identity
 from monitor.kafka.transactions import TransactionFailed, Transactions
 from monitor.message import Message
 from monitor.sinks.base import Sink, SinkError, SinkSettings
@@ -80,9 +81,8 @@ class KafkaSink(Sink):
         """
         self._topic = settings.topic
         try:
-            self._transactions = Transactions(
-                settings, settings.transactional_id, self.transaction_timeout_ms, compression=None
-            )
+            identity = Identity(settings.transactional_id, self.transaction_timeout_ms, None)
+            self._transactions = Transactions(settings, identity)
         except KafkaProblem as error:
             raise RefusedError(error) from None
 

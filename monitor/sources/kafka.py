@@ -8,22 +8,23 @@ import socket
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from monitor.codec import features_of
+from monitor.kafka.clients import ClientName
 from monitor.kafka.connection import ConnectionSettings
-from monitor.kafka.consumer import GroupSettings, Member
+from monitor.kafka.consumer import Member
 from monitor.kafka.errors import EXIT_RETRY, KafkaProblem
 from monitor.kafka.names import TopicName
-from monitor.kafka.range import Range
+from monitor.kafka.port import GroupSettings, Identity
 from monitor.kafka.topics import Cluster, require_right
 from monitor.kafka.transactions import TransactionFailed, Transactions
 from monitor.message import Message
 from monitor.record import RecordSettings
+from monitor.sources._kafka_range import RangeSettings, batches_of
 from monitor.sources._kafka_state import KafkaState, said
 from monitor.sources.base import Batch, Gained, Key, Rows, Source, SourceError, SourceSettings
 from monitor.state import StateSettings, StateStore
@@ -45,6 +46,9 @@ class Settings(ConnectionSettings, SourceSettings):
     """Section `source` with `type: kafka`."""
 
     type: Literal["kafka"] = "kafka"
+    client: ClientName = Field(
+        "kafka-python", description="what consumes and commits: kafka-python, or confluent (extra librdkafka)"
+    )
     topics: tuple[TopicName, ...] = Field(min_length=1, description="input topics")
     group_id: str = Field(min_length=1, description="consumer group; its offsets are what is processed")
     group_instance_id: str | None = Field(
@@ -132,77 +136,6 @@ class Settings(ConnectionSettings, SourceSettings):
         )
 
 
-class RangeSettings(SourceSettings):
-    """A range of a topic, named by a URL."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    type: str = "kafka"
-    connection: ConnectionSettings
-    topic: str
-    begin: str
-    end: str
-
-    def build(self, record: RecordSettings, features: Sequence[str] | None) -> KafkaRange:
-        """Look up where the range begins and ends."""
-        del record, features
-        return KafkaRange(self)
-
-    def peek(self, record: RecordSettings, count: int = 1_000) -> tuple[str, ...]:
-        """Return the names of the features in the first records of the range."""
-        source = KafkaRange(self)
-        try:
-            values: list[bytes | None] = []
-            while len(values) < count and not source.exhausted:
-                for batch in source.poll(1.0):
-                    values.extend(batch.values)
-            return features_of(record, values[:count])
-        finally:
-            source.close()
-
-
-def batches_of(records: Mapping[Key, list[Any]]) -> list[Batch]:
-    """Return the client's records as batches."""
-    return [
-        Batch(
-            topic,
-            partition,
-            [record.offset for record in found],
-            [record.timestamp for record in found],
-            [record.key for record in found],
-            [record.value for record in found],
-        )
-        for (topic, partition), found in records.items()
-    ]
-
-
-class KafkaRange(Source):
-    """A range of a topic, once."""
-
-    def __init__(self, settings: RangeSettings) -> None:
-        """Look up where the range begins and ends.
-
-        Raises:
-            SourceError: if that is not possible.
-        """
-        with said():
-            self._range = Range(settings.connection, settings.topic, settings.begin, settings.end)
-
-    def poll(self, timeout: float) -> list[Batch]:  # type: ignore[override]  # it never returns Rows
-        """Return the next records."""
-        with said():
-            return batches_of(self._range.poll(timeout))
-
-    @property
-    def exhausted(self) -> bool:
-        """True at the end of the range."""
-        return self._range.exhausted
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._range.close()
-
-
 class KafkaSource(Source):
     """A member of a consumer group whose offsets, alerts and dead letters are committed in one transaction.
 
@@ -244,15 +177,11 @@ class KafkaSource(Source):
                         settings.fetch_max_bytes,
                         settings.max_partition_fetch_bytes,
                     ),
+                    settings.client,
                 )
                 # Opened by the first poll: a process that cannot run for another reason must not fence one that does.
-                self._transactions = Transactions(
-                    settings,
-                    settings.identity,
-                    settings.transaction_timeout_ms,
-                    settings.compression_type,
-                    open_now=False,
-                )
+                identity = Identity(settings.identity, settings.transaction_timeout_ms, settings.compression_type)
+                self._transactions = Transactions(settings, identity, settings.client, open_now=False)
         except BaseException:
             self._cluster.close()
             raise
@@ -273,8 +202,11 @@ class KafkaSource(Source):
         with said():
             if self._transactions.broken and not self._mend(timeout):
                 return []
-            records = self._member.poll(timeout)
-        return list(batches_of(records))
+            found = self._member.poll(timeout)
+        return [
+            Batch(topic, number, each.offsets, each.timestamps, each.keys, each.values)
+            for (topic, number), each in found.items()
+        ]
 
     @property
     def ready(self) -> bool:
@@ -303,10 +235,7 @@ class KafkaSource(Source):
     def take_gained(self) -> Mapping[Key, Gained]:
         """Return the partitions that this member has got."""
         found = self._member.take_gained()
-        return {
-            (topic, number): Gained(offset, committed, self._member.identity(topic))
-            for (topic, number), (offset, committed) in found.items()
-        }
+        return {key: Gained(*each) for key, each in found.items()}
 
     def release(self, keys: Iterable[Key]) -> None:
         """Let the records of partitions come."""

@@ -14,10 +14,10 @@ from monitor.kafka.changelog import PartitionReader
 from monitor.kafka.takeover import Place, Takeover, look
 from monitor.kafka.topics import Cluster
 from monitor.message import Message
+from monitor.sources._kafka_range import batches_of
 from monitor.sources._kafka_state import KafkaState, said
 from monitor.sources.base import Batch, Key, Rows, SourceError
 from monitor.sources.kafka import Settings as KafkaSource
-from monitor.sources.kafka import batches_of
 from monitor.state import META_KEY, StateError, read_meta
 from monitor.state.log import Entry
 from monitor.state.snapshot import Snapshot

@@ -10,7 +10,9 @@ from typing import Any
 from kafka import KafkaConsumer
 from kafka.producer.future import FutureRecordMetadata
 
-from monitor.kafka.consumer import Member, _Facts
+from monitor.kafka.consumer import Member
+from monitor.kafka.port import Columns, Key, Membership
+from monitor.kafka.python.group import _Facts
 from monitor.kafka.transactions import Transactions
 from monitor.message import Message
 from tests.faults.points import GIVEN_UP
@@ -53,8 +55,8 @@ def _offsets_first() -> None:
     def commit(
         self: Transactions,
         messages: Sequence[Message],
-        offsets: Mapping[tuple[str, int], int],
-        membership: Any | None,
+        offsets: Mapping[Key, int],
+        membership: Membership | None,
         mark: str = "",
     ) -> float:
         alerts = [message for message in messages if message.partition is None]  # what is published, and no state
@@ -80,17 +82,16 @@ def _failed_is_fine() -> None:
 
 @rule("behind", "after a seek, records below the member's own next offset are dropped", "F8", "F5", "F2")
 def _anything_goes() -> None:
-    def poll(self: Member, timeout: float) -> dict[tuple[str, int], list[Any]]:
+    def poll(self: Member, timeout: float) -> dict[Key, Columns]:
         found = self._poll(timeout)
-        self.membership = self._consumer.group_metadata()
+        self.membership = self._client.membership()
         if not self.settled:
             self._settle()
         records = {}
-        for partition, batch in found.items():
-            key = (partition.topic, partition.partition)
+        for key, columns in found.items():
             if key in self.next:
-                self.next[key] = batch[-1].offset + 1
-                records[key] = batch
+                self.next[key] = columns.offsets[-1] + 1
+                records[key] = columns
         return records
 
     Member.poll = poll  # type: ignore[method-assign]  # it is what is broken
@@ -108,7 +109,8 @@ def _read_uncommitted() -> None:
 
 @rule("membership", "offsets are committed as the member that polled their records, or not at all", "F5", "F8")
 def _whoever_i_am() -> None:
-    Member.membership = property(lambda self: self._consumer.group_metadata(), lambda _self, _value: None)
+    now = property(lambda self: self._client.membership(), lambda _self, _value: None)
+    Member.membership = now  # type: ignore[assignment]  # it is what is broken
     Member.stable = property(lambda _: True)  # type: ignore[assignment,method-assign]  # as above
 
 

@@ -20,6 +20,7 @@ from monitor.config import Config, load
 from monitor.engine import Engine
 from monitor.http import Health
 from monitor.kafka import changelog, consumer, transactions
+from monitor.kafka.python import group, producer
 from monitor.metrics import Metrics
 from monitor.service import Service
 from monitor.sources import kafka as kafka_source
@@ -117,9 +118,9 @@ class Cluster:
     def patched(self) -> Iterator[None]:
         """Let the daemon's modules use the scripted client and clock."""
         with pytest.MonkeyPatch.context() as patch:
-            for module in (consumer, changelog, transactions, kafka_source, keeper, service):
+            for module in (consumer, changelog, transactions, producer, kafka_source, keeper, service):
                 patch.setattr(module, "time", self.clock)
-            for module in (consumer, changelog, transactions):
+            for module in (group, changelog, producer):
                 patch.setattr(module, "connect", self._connect)
             patch.setattr(kafka_source, "require_right", lambda *_: None)  # there are no rights here
             patch.setattr(transactions, "Deadline", _NoDeadline)

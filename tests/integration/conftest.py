@@ -51,7 +51,14 @@ def settings(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def make_job(bundle: Bundle, bootstrap: str, topic: Callable[..., str], partitions: int = 1) -> Job:
+CLIENTS = ("kafka-python", "confluent")
+both_clients = pytest.mark.parametrize("client", CLIENTS, indirect=True)
+"""For a test whose daemons are to run with each client of Kafka; the others run with the first one."""
+
+
+def make_job(
+    bundle: Bundle, bootstrap: str, topic: Callable[..., str], partitions: int = 1, client: str = CLIENTS[0]
+) -> Job:
     """Make topics, and a configuration for them."""
     names = topic(partitions=partitions), topic(), topic()
     group = f"group-{uuid.uuid4().hex[:8]}"
@@ -60,6 +67,7 @@ def make_job(bundle: Bundle, bootstrap: str, topic: Callable[..., str], partitio
         **settings(bundle),
         "source": {
             "type": "kafka",
+            "client": client,
             "bootstrap_servers": bootstrap.split(","),
             "topics": [names[0]],
             "group_id": group,
@@ -72,11 +80,17 @@ def make_job(bundle: Bundle, bootstrap: str, topic: Callable[..., str], partitio
 
 
 @pytest.fixture
-def job(kafka: Broker, topic: Callable[..., str], bundle: Bundle) -> Callable[..., Job]:
+def client(request: pytest.FixtureRequest) -> str:
+    """The client of Kafka that the daemons of a test use; see `both_clients`."""
+    return str(getattr(request, "param", CLIENTS[0]))
+
+
+@pytest.fixture
+def job(kafka: Broker, topic: Callable[..., str], bundle: Bundle, client: str) -> Callable[..., Job]:
     """Makes jobs: `job(partitions=2)`."""
 
     def make(partitions: int = 1) -> Job:
-        return make_job(bundle, kafka.bootstrap, topic, partitions)
+        return make_job(bundle, kafka.bootstrap, topic, partitions, client)
 
     return make
 

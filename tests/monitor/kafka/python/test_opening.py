@@ -10,6 +10,8 @@ from kafka import TopicPartition
 from structlog.testing import capture_logs
 
 from monitor.kafka.connection import ConnectionSettings
+from monitor.kafka.port import Identity
+from monitor.kafka.python.producer import PythonProducer
 from monitor.kafka.transactions import Transactions
 from monitor.message import Message
 from tests.kafka.broker import Broker
@@ -19,7 +21,8 @@ from tests.kafka.topics import consume_all, create_topic
 @pytest.fixture
 def transactions(kafka: Broker) -> Iterator[Transactions]:
     """Transactions under a name of their own."""
-    found = Transactions(ConnectionSettings(bootstrap_servers=(kafka.bootstrap,)), f"t-{time.time_ns()}", 10_000, None)
+    connection = ConnectionSettings(bootstrap_servers=(kafka.bootstrap,))
+    found = Transactions(connection, Identity(f"t-{time.time_ns()}", 10_000, None))
     try:
         yield found
     finally:
@@ -32,7 +35,9 @@ def _read(kafka: Broker, topic: str) -> list[bytes | None]:
 
 def _added(transactions: Transactions, topic: str) -> bool:
     """Return whether the coordinator has the topic's partition in the open transaction."""
-    places = transactions._producer._transaction_manager._partitions_in_transaction
+    producer = transactions._producer
+    assert isinstance(producer, PythonProducer)
+    places = producer._producer._transaction_manager._partitions_in_transaction
     return TopicPartition(topic, 0) in places
 
 

@@ -1,0 +1,84 @@
+"""Errors of librdkafka in kafka-python's words, which everything above the port understands.
+
+What brokers answer has the same number in both. What librdkafka says of itself has numbers below 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaError as Said
+from confluent_kafka import KafkaException
+from kafka import errors
+
+_LOCAL: dict[int, type[Exception]] = {
+    Said._AUTHENTICATION: errors.SaslAuthenticationFailedError,  # noqa: SLF001 - that is how the client names them
+    Said._AUTO_OFFSET_RESET: errors.OffsetOutOfRangeError,  # noqa: SLF001 - as above, and below
+    Said._BAD_COMPRESSION: errors.CorruptRecordError,  # noqa: SLF001
+    Said._BAD_MSG: errors.CorruptRecordError,  # noqa: SLF001
+    Said._FENCED: errors.ProducerFencedError,  # noqa: SLF001
+    Said._UNKNOWN_PARTITION: errors.UnknownTopicOrPartitionError,  # noqa: SLF001
+    Said._UNKNOWN_TOPIC: errors.UnknownTopicOrPartitionError,  # noqa: SLF001
+    Said._UNSUPPORTED_FEATURE: errors.UnsupportedVersionError,  # noqa: SLF001
+}
+_AWAY = frozenset(
+    {
+        Said._ALL_BROKERS_DOWN,  # noqa: SLF001 - as above
+        Said._RESOLVE,  # noqa: SLF001
+        Said._SSL,  # noqa: SLF001
+        Said._TRANSPORT,  # noqa: SLF001
+        Said._WAIT_COORD,  # noqa: SLF001
+    }
+)
+_LATE = frozenset(
+    {
+        Said._ASSIGNMENT_LOST,  # noqa: SLF001 - as above
+        Said._DESTROY,  # noqa: SLF001
+        Said._DESTROY_BROKER,  # noqa: SLF001
+        Said._IN_PROGRESS,  # noqa: SLF001
+        Said._MAX_POLL_EXCEEDED,  # noqa: SLF001
+        Said._MSG_TIMED_OUT,  # noqa: SLF001
+        Said._OUTDATED,  # noqa: SLF001
+        Said._PREV_IN_PROGRESS,  # noqa: SLF001
+        Said._STATE,  # noqa: SLF001
+        Said._TIMED_OUT,  # noqa: SLF001
+        Said._TIMED_OUT_QUEUE,  # noqa: SLF001
+    }
+)
+"""What passes by itself, or shows by the next poll as something that can be dealt with."""
+
+_NOT_A_MEMBER = frozenset({Said.ILLEGAL_GENERATION, Said.UNKNOWN_MEMBER_ID, Said.REBALANCE_IN_PROGRESS})
+
+
+def translated(said: Said) -> errors.KafkaError:
+    """Return an error in kafka-python's words."""
+    code, text = said.code(), said.str()
+    kind: type[Exception]
+    if code > 0:
+        kind = errors.for_code(code)
+    elif code in _AWAY:
+        kind = errors.KafkaConnectionError
+    elif code in _LATE:
+        kind = errors.KafkaTimeoutError
+    else:
+        kind = _LOCAL.get(code, errors.KafkaError)
+    return kind(f"{said.name()}: {text}" if kind is errors.KafkaError else text)
+
+
+def refused_offsets(said: Said) -> errors.KafkaError:
+    """Return an error of a transaction: where the group does not know the member any more, that is what is said."""
+    if said.code() in _NOT_A_MEMBER:
+        return errors.CommitFailedError(f"{said.name()}: {said.str()}")
+    return translated(said)
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Turn what the client raises into kafka-python's words."""
+    try:
+        yield
+    except KafkaException as error:
+        raise translated(error.args[0]) from None
+    except BufferError as error:
+        raise errors.KafkaTimeoutError(str(error)) from None

@@ -1,0 +1,1 @@
+"""kafka-python behind the port: the client of every install."""
