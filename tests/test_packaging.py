@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# pyarrow lies in the extra `parquet`, confluent-kafka in `librdkafka`, the others in `train`; the base has none of them.
+# pyarrow is of the extra `parquet`, confluent-kafka of `librdkafka`, the others of `train`; the base has none of them.
 NOT_IN_BASE = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "pyarrow", "confluent_kafka", "confluent-kafka")
 
 IMPORT_EVERYTHING = f"""

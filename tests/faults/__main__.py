@@ -1,4 +1,4 @@
-"""`python -m tests.faults --minutes N --seed S [--json]`: faults for as long as one likes, and what came of them.
+"""`python -m tests.faults --minutes N --seed S [--client NAME] [--json]`: faults for as long as one likes.
 
 With `--break RULE` all daemons break one of their rules (`broken`), and the run looks for the harm that must come of
 it; `--break all` does so with each of them. Exit status 1 if one does no harm: then the checks prove nothing.
@@ -24,6 +24,7 @@ from tests.faults.broken import RULES
 from tests.faults.catalogue import FAULTS
 from tests.faults.runner import Runner
 from tests.faults.training import small_bundle
+from tests.faults.world import CLIENTS
 from tests.kafka import place
 
 _TRIES = 8  # episodes in which a broken rule must have done harm
@@ -40,10 +41,13 @@ def main() -> int:
     parser.add_argument("--faults", default="", help="only these, such as F1,F2 (default: all)")
     parser.add_argument("--rate", type=float, default=300, help="input records a second (default 300)")
     parser.add_argument("--storm", type=float, default=20, help="seconds of one storm of rebalances, F8 (default 20)")
+    parser.add_argument("--client", choices=CLIENTS, default=CLIENTS[0], help="the daemons' client of Kafka")
     parser.add_argument("--keep", type=Path, help="folder for the logs of what went wrong")
     parser.add_argument("--break", dest="rule", choices=["all", *RULES], help="break a rule, and look for the harm")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
+    if options.rule and options.client != CLIENTS[0]:
+        parser.error("--break breaks rules of a daemon with kafka-python")
     wanted = options.faults.split(",") if options.faults else sorted(FAULTS, key=lambda each: int(each[1:]))
     if unknown := set(wanted) - set(FAULTS):
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
@@ -58,9 +62,9 @@ def main() -> int:
         folder = Path(name)
         if options.rule:
             return _controls(list(RULES) if options.rule == "all" else [options.rule], folder, options)
-        how = {"rate": options.rate, "keep": options.keep, "storm": options.storm}
+        how = {"rate": options.rate, "keep": options.keep, "storm": options.storm, "client": options.client}
         runner = Runner(small_bundle(folder), folder, options.seed, **how)
-        found = report.figures(runner.run(wanted, options.minutes * 60, options.kills), options.seed)
+        found = report.figures(runner.run(wanted, options.minutes * 60, options.kills), options.seed, options.client)
     print(json.dumps(found, indent=2) if options.json else report.table(found))
     return 1 if found["broken"] else 0
 

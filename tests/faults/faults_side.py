@@ -22,7 +22,8 @@ def aside_of(world: World, config: Mapping[str, Any] | None = None) -> Iterator[
     world.asides += 1
     folder = world.folder / f"aside-{world.asides}"
     folder.mkdir()
-    aside = World(world.cluster, world.proxies, world.bundle, folder, world.chance, members=1, config=config or {})
+    how = {"members": 1, "config": config or {}, "client": world.client}
+    aside = World(world.cluster, world.proxies, world.bundle, folder, world.chance, **how)
     try:
         aside.feed.start()
         aside.fleet.wait(lambda: sum(aside.committed().values()) > 300, "a new job commits nothing", PATIENCE)

@@ -26,6 +26,7 @@ from kafka.producer.transaction_manager import TransactionManager
 from models.serving import Model
 from monitor.kafka.transactions import Transactions
 from monitor.state import Restore
+from tests.faults import points_librdkafka
 
 PLACES = (
     "in_init",
@@ -196,6 +197,7 @@ def install(folder: Path) -> None:
     for owner, name, place in own:
         setattr(owner, name, after(place, getattr(owner, name)))
     _install_answers(plan)
+    points_librdkafka.install(before, after, plan.passing)
 
 
 def _install_answers(plan: Plan) -> None:

@@ -15,7 +15,7 @@ from tests.kafka import place
 ROOT = Path(__file__).parents[2]
 
 
-def figures(outcome: Outcome, seed: int) -> dict[str, Any]:
+def figures(outcome: Outcome, seed: int, client: str = "kafka-python") -> dict[str, Any]:
     """Return everything that can be said of a run."""
     rows = {}
     for name in sorted(FAULTS, key=lambda each: int(each[1:])):
@@ -36,6 +36,7 @@ def figures(outcome: Outcome, seed: int) -> dict[str, Any]:
             }
     return {
         "seed": seed,
+        "client": client,
         "minutes": round(outcome.seconds / 60, 1),
         "kills": outcome.killed,
         "kills_at": dict(sorted(outcome.kills.items())),
@@ -54,7 +55,7 @@ def versions() -> dict[str, str]:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    found = {name: version(name) for name in ("kafka-python", "numpy", "onnxruntime")}
+    found = {name: version(name) for name in ("kafka-python", "confluent-kafka", "numpy", "onnxruntime")}
     return {"commit": commit.stdout.strip(), "python": platform.python_version(), "kafka": place.version(), **found}
 
 
@@ -69,7 +70,7 @@ def table(found: dict[str, Any]) -> str:
         for name in names:
             total[name] += row[name]
     lines.append("all  " + "".join(f"{total[name]:9}" for name in names))
-    alone = ("seed", "minutes", "kills", "kills_at", "crash_points_not_reached", "committed_offsets_at_kills")
+    alone = ("seed", "client", "minutes", "kills", "kills_at", "crash_points_not_reached", "committed_offsets_at_kills")
     lines += [f"{name}: {found[name]}" for name in (*alone, "exit_statuses", "kinds", "versions")]
     lines += [f"BROKEN {each}" for each in found["broken"]] or ["every invariant held after every fault"]
     return "\n".join(lines)

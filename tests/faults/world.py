@@ -31,6 +31,7 @@ from tests.kafka.topics import create_topic
 PATIENCE = 600.0
 """Seconds that anything may take that must happen in the end: the machine may be busy with other things."""
 
+CLIENTS = ("kafka-python", "confluent")
 PARTITIONS = 6
 STREAMS = 24
 RSS_LIMIT, FILES_LIMIT, THREADS_LIMIT = 600 << 20, 120, 60
@@ -92,9 +93,10 @@ class World:
             chance: the source of all that is random.
             how: `rule` that all members break; `members` (number, the last one dynamic); `config` over the usual one;
                 `answers`: the errors that F12 chooses from; `patience`: seconds that all work may take to be done;
-                `storm`: seconds of F8.
+                `storm`: seconds of F8; `client`: the members' client of Kafka.
         """
         self.cluster, self.proxies, self.bundle, self.folder, self.chance = cluster, proxies, bundle, folder, chance
+        self.client: str = how.get("client", CLIENTS[0])
         name = uuid.uuid4().hex[:8]
         self.group = f"g-{name}"
         self.topics = {
@@ -137,6 +139,7 @@ class World:
         return {
             "source": {
                 "type": "kafka",
+                "client": self.client,
                 "bootstrap_servers": self.cluster.proxied_bootstrap.split(","),
                 "topics": [self.topics["input"]],
                 "group_id": self.group,
