@@ -145,12 +145,12 @@ class Engine:
         self._watch = Stopwatch(model.members)
         return Detector(settings, bundle.manifest.scaling, self._watch.models, model.arrays, self.window.stride)
 
-    def process(self, batches: Sequence[Batch | Rows], scored: Callable[[], None] | None = None) -> Work:
+    def process(self, batches: Sequence[Batch | Rows], due: Callable[[], None] | None = None) -> Work:
         """Take what one poll returned: at most one batch a partition.
 
         Args:
             batches: the records.
-            scored: called when windows were scored, before anything is decided on them.
+            due: called when windows are due, before they are scored: what they make will be committed at once.
         """
         self._watch.start()
         inputs: list[tuple[Partition, Records]] = []
@@ -170,7 +170,7 @@ class Engine:
             consumed[batch.topic] += len(batch)
         before = self._counts(inputs)
         self._watch.next()
-        output = self.pipeline.process(inputs, scored)
+        output = self.pipeline.process(inputs, due)
         self._watch.next()
         for key, found in decoded.items():
             self.partitions[key].counts["filtered"] += found.filtered

@@ -117,13 +117,13 @@ def worst_rows(
         Two `(n, F)` arrays. Where a feature has no present row, actual is NaN and expected is that of the last row.
     """
     residual = np.abs(values.astype(np.float64) - reconstruction)
-    absent = np.isnan(residual)
-    worst = np.argmax(np.where(absent, -1.0, residual), axis=1)
-    none = absent.all(axis=1)
-    worst = np.where(none, values.shape[1] - 1, worst)[:, None, :]
-    actual = np.take_along_axis(values, worst, axis=1)[:, 0, :]
-    expected = np.take_along_axis(reconstruction, worst, axis=1)[:, 0, :]
-    return actual, expected
+    worst = residual.argmax(axis=1)
+    window, feature = np.ogrid[: len(values), : values.shape[2]]
+    if np.isnan(residual[window, worst, feature]).any():  # the first missing cell counts as the largest
+        absent = np.isnan(residual)
+        worst = np.where(absent, -1.0, residual).argmax(axis=1)
+        worst = np.where(absent.all(axis=1), values.shape[1] - 1, worst)
+    return values[window, worst, feature], reconstruction[window, worst, feature]
 
 
 def shares(errors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -134,14 +134,14 @@ def fingerprint(labels: Mapping[str, str]) -> str:
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def _short(numbers: NDArray[np.floating[Any]]) -> list[float]:
+def _short(numbers: NDArray[np.float64]) -> list[float]:
     """Return the numbers `(n,)` whose shortest decimals are those of `numbers` as float32.
 
     JSON has no infinity (the encoder would write null, which only `actual` may be): what lies beyond float32, such as
     a score ÷ a line of nearly nothing, is the largest float32 of its sign.
     """
-    bounded = np.nan_to_num(numbers.astype(np.float64), nan=_LARGEST, posinf=_LARGEST, neginf=-_LARGEST)
-    return [float(text) for text in bounded.clip(-_LARGEST, _LARGEST).astype(np.float32).astype(np.str_).tolist()]
+    bounded = np.where(np.isnan(numbers), _LARGEST, numbers).clip(-_LARGEST, _LARGEST)
+    return [float(text) for text in bounded.astype(np.float32).astype(np.str_).tolist()]
 
 
 class EventEncoder:
@@ -183,7 +183,9 @@ class EventEncoder:
         labels = {"alertname": "tidegauge", "stream": alert.stream, "kind": alert.kind}
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = np.float64(alert.score) / np.float64(alert.threshold)
-        anomaly_score, score, threshold = _short(np.array([ratio, alert.score, alert.threshold]))
+        known = alert.confidence is not None
+        figures = [ratio, alert.score, alert.threshold, alert.confidence if known else 0.0]
+        anomaly_score, score, threshold, confidence = _short(np.array(figures, np.float64))
         attribution = self._attribution(alert)
         end = None if alert.ends_at is None else to_iso(alert.ends_at)
         members = _members(alert)
@@ -201,7 +203,7 @@ class EventEncoder:
             "score": score,
             "threshold": threshold,
             "severity": alert.severity,
-            "confidence": None if alert.confidence is None else _short(np.array([alert.confidence]))[0],
+            "confidence": confidence if known else None,
             **({"members": members} if members else {}),
             "attribution": attribution,
             "window": {
@@ -240,19 +242,12 @@ class EventEncoder:
             residuals = np.zeros_like(residuals)  # what is expected is a bound, or what was there last
         with np.errstate(invalid="ignore"):
             lower, upper = expected - residuals, expected + residuals
-        columns = (alert.shares, alert.actual, expected, lower, upper)
-        shares, actual, center, least, most = (_short(column[order]) for column in columns)
-        return [
-            {
-                "feature": self._features[f],
-                "share": shares[i],
-                "actual": None if missing else actual[i],
-                "expected": center[i],
-                "expected_lower": least[i],
-                "expected_upper": most[i],
-            }
-            for i, (f, missing) in enumerate(zip(order.tolist(), np.isnan(alert.actual[order]).tolist(), strict=True))
-        ]
+        columns = np.stack([alert.shares, alert.actual, expected, lower, upper], axis=1, dtype=np.float64)[order]
+        short = np.array(_short(columns.ravel()), object).reshape(columns.shape)
+        short[np.isnan(columns[:, 1]), 1] = None
+        names = ("feature", "share", "actual", "expected", "expected_lower", "expected_upper")
+        rows = zip(order.tolist(), short.tolist(), strict=True)
+        return [dict(zip(names, (self._features[f], *row), strict=True)) for f, row in rows]
 
 
 def _members(alert: Alert) -> list[dict[str, Any]]:

@@ -102,8 +102,8 @@ class Pipeline:
         """Return the offsets of the records of a partition that wait."""
         return self.windower.waiting(partition.table)
 
-    def process(self, batches: Sequence[tuple[Partition, Records]], scored: Callable[[], None] | None = None) -> Output:
-        """Take at most one batch of each partition, and return what they made; call `scored` after each scoring."""
+    def process(self, batches: Sequence[tuple[Partition, Records]], due: Callable[[], None] | None = None) -> Output:
+        """Take at most one batch of each partition, and return what they made; call `due` before windows are scored."""
         output = Output()
         rest = [(partition, records) for partition, records in batches if len(records)]
         while rest:
@@ -114,16 +114,14 @@ class Pipeline:
                 now.append((partition, records if whole else records.take(slice(0, cut))))
                 if not whole:
                     later.append((partition, records.take(slice(cut, None))))
-            self._slice(now, output, scored)
+            self._slice(now, output, due)
             rest = later
         for partition, _ in batches:
             partition.table.settle()
         output.alerts.sort(key=lambda alert: alert.order)
         return output
 
-    def _slice(
-        self, work: Sequence[tuple[Partition, Records]], output: Output, scored: Callable[[], None] | None
-    ) -> None:
+    def _slice(self, work: Sequence[tuple[Partition, Records]], output: Output, due: Callable[[], None] | None) -> None:
         """Take records during which no stream is dropped but at the end."""
         taken: list[tuple[Partition, Windowed]] = []
         faults: list[Faults | None] = []
@@ -142,9 +140,9 @@ class Pipeline:
                     wrong, windowed = self._watch.look(partition, records, windowed)
                 faults.append(wrong)
                 taken.append((partition, windowed))
+        if due is not None and any(len(windowed.windows) for _, windowed in taken):
+            due()
         found = self._score(taken)
-        if scored is not None and any(len(each.score) for each in found):
-            scored()
         for (partition, windowed), scores, faulty in zip(taken, found, faults, strict=True):
             self._judge(partition, windowed, scores, faulty, output)
 
