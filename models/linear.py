@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MOST_WINDOWS = 800
 """Windows that are decomposed at most, evenly spread over those there are."""
 
+_LEAST_SQUARE = 1e-12
 _OPSET = 17
 
 
@@ -42,10 +43,26 @@ def fit(views: NDArray[np.float32], variance: float) -> Linear:
     chosen = np.unique(np.linspace(0, len(views) - 1, min(len(views), MOST_WINDOWS)).round().astype(np.int64))
     flat = views[chosen].reshape(len(chosen), -1).astype(np.float64)
     mean = flat.mean(axis=0)
-    _, sizes, axes = np.linalg.svd(flat - mean, full_matrices=False)
-    total = float(np.sum(sizes**2))
-    kept = 1 + int(np.searchsorted(np.cumsum(sizes**2), variance * total)) if total > 0 else 1
+    squares, axes = _decomposed(flat - mean)
+    total = float(np.sum(squares))
+    kept = 1 + int(np.searchsorted(np.cumsum(squares), variance * total)) if total > 0 else 1
     return Linear(mean, axes[: min(kept, len(axes))])
+
+
+def _decomposed(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return squared singular values of `(n, D)`, falling, and their axes.
+
+    Of wide matrices by way of the products of their rows: that takes a tenth of the time. It knows nothing of axes with
+    less than 1e-12 of the largest square, which no share of the variance worth naming needs; they are left out.
+    """
+    if len(centred) >= centred.shape[1]:
+        _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+        return sizes**2, axes
+    squares, rows = np.linalg.eigh(centred @ centred.T)
+    known = max(1, int(np.count_nonzero(squares > _LEAST_SQUARE * squares[-1])))
+    squares, rows = np.maximum(squares[: -known - 1 : -1], 0.0), rows[:, : -known - 1 : -1]
+    axes, _ = np.linalg.qr(centred.T @ rows)  # orthonormal to the last bit also where a square is small
+    return squares, axes.T
 
 
 def graph(model: Linear, rows: int, features: int) -> bytes:

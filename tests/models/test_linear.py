@@ -67,3 +67,17 @@ def test_a_whitened_distance_is_that_of_mahalanobis() -> None:
     d = vectors - vectors.mean(axis=0)
     expected = np.log(np.einsum("ni,ij,nj->n", d, np.linalg.inv(covariance), d))
     assert errors.log_distance(vectors, mean, factor) == pytest.approx(expected)
+
+
+def test_few_windows_of_many_cells_have_the_axes_of_the_decomposition_itself() -> None:
+    """If it failed, the quick way for wide views would find other components than the definition."""
+    wide = np.cumsum(np.random.default_rng(3).normal(size=(60, 20, 9)), axis=1).astype(np.float32)
+    model = linear.fit(wide, 0.95)
+    flat = wide.reshape(60, -1).astype(np.float64)
+    centred = flat - flat.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    kept = 1 + int(np.searchsorted(np.cumsum(sizes**2), 0.95 * np.sum(sizes**2)))
+    assert len(model.axes) == kept
+    assert_allclose(model.axes @ model.axes.T, np.eye(kept), atol=1e-12)
+    expected = centred - centred @ axes[:kept].T @ axes[:kept]
+    assert_allclose(model.residual(wide).reshape(60, -1), expected, atol=1e-9)
