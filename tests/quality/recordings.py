@@ -137,6 +137,21 @@ def smd() -> Iterator[tuple[str, NDArray[np.float32]]]:
         yield path.stem, np.load(path, allow_pickle=False)["train"].astype(np.float32)
 
 
+def smd_causes() -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float32], list[tuple[int, int, list[int]]]]]:
+    """Yield name, normal half, other half of each machine of SMD, and its events: first and last row, guilty features.
+
+    The features of the file count from 1, here from 0.
+    """
+    for path in sorted(folder("smd").glob("*.npz")):
+        arrays = np.load(path, allow_pickle=False)
+        events = []
+        for line in (path.parent / "root_cause" / f"{path.stem}.txt").read_text().split():
+            rows, features = line.split(":")
+            first, last = (int(row) for row in rows.split("-"))
+            events.append((first, last, [int(feature) - 1 for feature in features.split(",")]))
+        yield path.stem, arrays["train"].astype(np.float32), arrays["test"].astype(np.float32), events
+
+
 @dataclass(frozen=True)
 class Beats:
     """ECG5000: single beats `(n, 140)`; `abnormal` tells the test beats apart; training beats are all normal."""
