@@ -10,6 +10,7 @@ its rows is over the line.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from models import calibration
 from monitor.table import StreamTable
 from monitor.threshold import Prior, Threshold, ThresholdSettings, build
 from tests.quality import recordings
+from tests.quality.shelf import Shelf
 
 CALIBRATED = 2000
 STEP_AT = 8000
@@ -102,8 +104,11 @@ def _add(count: list[int], found: NDArray[np.bool_], rows: slice) -> None:
     count[1] += len(found[rows])
 
 
-def measure(seeds: Sequence[int]) -> dict[str, Any]:
-    """Measure every kind of line at each rate; there is nothing random in it, seeds do not matter."""
+def measure(seeds: Sequence[int], shelf: Shelf) -> dict[str, Any]:
+    """Measure every kind of line at each rate; there is nothing random in it, seeds do not matter.
+
+    A kind at a rate is a piece, such as `unified-0.0002` (`shelf`).
+    """
     del seeds
     from monitor.threshold import KINDS
 
@@ -111,7 +116,8 @@ def measure(seeds: Sequence[int]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for rate in RATES:
         for kind in KINDS:
-            name = kind.Settings.model_fields["type"].default
-            figures = promise(kind.Settings(q=1 - rate), rate, machines)
-            found |= {f"{name}_{rate:g}_{figure}": round(value, 3) for figure, value in figures.items()}
+            name = f"{kind.Settings.model_fields['type'].default}-{rate:f}".rstrip("0")
+            if shelf.wants(name):
+                figures = shelf.piece(0, name, functools.partial(promise, kind.Settings(q=1 - rate), rate, machines))
+                found |= {f"{name}_{figure}": round(value, 3) for figure, value in figures.items()}
     return found
