@@ -59,6 +59,11 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]  # the client has no 
             self.problem = error
             raise
 
+    @property
+    def seconds(self) -> float:
+        """For how long from now the last token is worth keeping; a file may hold another one at any time."""
+        return float(getattr(self._fetch, "seconds", _SHORTEST))
+
     def token(self) -> str:
         """Return a token.
 
@@ -119,6 +124,11 @@ class TokenEndpoint:
                 self._kept, seconds = self._ask()
                 self._until = self._clock() + seconds * _KEPT
             return self._kept
+
+    @property
+    def seconds(self) -> float:
+        """For how long from now the token is kept."""
+        return max(0.0, self._until - self._clock())
 
     def _ask(self) -> tuple[str, float]:
         """Ask the issuer; return a token and how long it lives, in seconds."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.integration.conftest import Job
+from tests.integration.conftest import Job, both_clients
 from tests.integration.daemon import Daemon, until
 from tests.integration.streams import MINUTE, PERIOD, START, rows, value
 from tests.kafka.broker import Broker
@@ -50,6 +50,7 @@ EITHER = [(b"x", with_pressure(b"1e999")), (b"x", with_pressure(b"9" * 5_000))]
 """Numbers that no float holds: `range` or `syntax`, as the parser meets them."""
 
 
+@both_clients
 def test_each_gets_its_reason(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:
     """If it failed, one producer's bug would cost other streams their records, or stop the daemon."""
     work = job()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.integration.conftest import Job
+from tests.integration.conftest import Job, both_clients
 from tests.integration.daemon import Daemon, until
 from tests.integration.streams import rows
 from tests.kafka.broker import Broker
@@ -43,6 +43,7 @@ def test_many_bombs_are_dead_letters(kafka: Broker, job: Callable[..., Job], fol
     assert ("truncated", str(size + 1).encode()) in letter.headers
 
 
+@both_clients
 def test_a_batch_that_is_too_large_is_named(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:
     """If it failed, the daemon would be killed for its memory, restarted, and killed again, without a word."""
     work = job()

@@ -15,7 +15,7 @@ from monitor.engine import Engine
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.range import Range
 from monitor.sources.base import Batch
-from tests.integration.conftest import Job
+from tests.integration.conftest import CLIENTS, Job
 from tests.integration.daemon import Daemon, environment, until
 from tests.integration.streams import BUMP, PERIOD, rows
 from tests.kafka.broker import Broker
@@ -136,10 +136,11 @@ def test_sigterm_loses_nothing(kafka: Broker, job: Callable[..., Job], folder: P
 
 
 def test_two_members_share(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:
-    """If it failed, a second machine would not help, or the work of one that left would lie."""
+    """If it failed, a second machine would not help, or one with another client of Kafka, in a rolling change of it."""
     work = job(partitions=2)
     streams = ("a", "b")
-    with Daemon(folder / "one", work.member(None)) as one, Daemon(folder / "two", work.member(None)) as two:
+    configs = [work.member(None, client=client) for client in CLIENTS]
+    with Daemon(folder / "one", configs[0]) as one, Daemon(folder / "two", configs[1]) as two:
 
         def shared() -> bool:
             """Whether each has one partition, as its last assignment says."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from models.bundle import Bundle
-from tests.integration.conftest import Job, committed, make_job
+from tests.integration.conftest import CLIENTS, Job, both_clients, committed, make_job
 from tests.integration.daemon import Daemon, until
 from tests.integration.streams import PERIOD, rows
 from tests.kafka import topics
@@ -27,6 +27,7 @@ def ids(work: Job, isolation: topics.Isolation = "read_committed") -> Counter[st
     return Counter(json.loads(each.value)["id"] for each in consume_all(work.bootstrap, work.alerts, isolation))
 
 
+@both_clients
 def test_killed_again_and_again(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:
     """If it failed, a crash would lose records, or publish an alert twice."""
     work = job()
@@ -53,7 +54,8 @@ def test_killed_again_and_again(kafka: Broker, job: Callable[..., Job], folder: 
     assert set(seen) <= set(ids(work, "read_uncommitted"))
 
 
-def test_the_broker_freezes_and_is_killed(bundle: Bundle, folder: Path) -> None:
+@both_clients
+def test_the_broker_freezes_and_is_killed(bundle: Bundle, folder: Path, client: str) -> None:
     """If it failed, a broker that hangs or restarts would end daemons, or double alerts.
 
     It is frozen in the middle of transactions. It is killed between them: a lone node that is killed with the markers
@@ -63,7 +65,9 @@ def test_the_broker_freezes_and_is_killed(bundle: Bundle, folder: Path) -> None:
     with Broker() as broker:
         if not broker.owned:
             pytest.skip("this Kafka is somebody else's")
-        work = make_job(bundle, broker.bootstrap, lambda **how: topics.create_topic(broker.bootstrap, **how))
+        work = make_job(
+            bundle, broker.bootstrap, lambda **how: topics.create_topic(broker.bootstrap, **how), client=client
+        )
         streams = [f"s{number}" for number in range(10)]
         with Daemon(folder / "one", work.member(max_poll_records=100)) as daemon:
             produce(broker.bootstrap, work.input, rows(streams, 0, 300))
@@ -197,7 +201,9 @@ def test_features_that_the_model_does_not_know(kafka: Broker, job: Callable[...,
         assert daemon.stop()[0] == 0
 
 
-@pytest.mark.parametrize("busy", [True, False])
+@pytest.mark.parametrize(
+    ("client", "busy"), [(CLIENTS[0], True), (CLIENTS[0], False), (CLIENTS[1], False)], indirect=["client"]
+)
 def test_a_twin(kafka: Broker, job: Callable[..., Job], folder: Path, *, busy: bool) -> None:
     """If it failed, two processes with one identity would both publish, or the first would be a ghost for ever."""
     work = job()
@@ -225,6 +231,7 @@ def begun(work: Job, folder: Path) -> None:
         assert daemon.stop()[0] == 0
 
 
+@both_clients
 def test_lost_offsets(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:
     """If it failed, records that retention took before they were processed would be skipped without a word."""
     work = job()

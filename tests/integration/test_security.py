@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from models.bundle import Bundle
-from tests.integration.conftest import Job, make_job
+from tests.integration.conftest import Job, both_clients, make_job
 from tests.integration.daemon import PATIENCE, ROOT, Daemon, environment, until
 from tests.integration.streams import PERIOD, rows
 from tests.kafka import place, topics
@@ -119,11 +119,13 @@ def _secure(address: str, protocol: str, cafile: Path, **more: Any) -> dict[str,
 
 
 @pytest.fixture
-def job(fortress: Fortress, bundle: Bundle) -> Callable[..., Job]:
+def job(fortress: Fortress, bundle: Bundle, client: str) -> Callable[..., Job]:
     """Makes jobs, with input in which bumps fire and one record is none."""
 
     def make() -> Job:
-        made = make_job(bundle, fortress.bootstrap, lambda **how: topics.create_topic(fortress.bootstrap, **how))
+        made = make_job(
+            bundle, fortress.bootstrap, lambda **how: topics.create_topic(fortress.bootstrap, **how), client=client
+        )
         topics.produce(fortress.bootstrap, made.input, [*rows((STREAM,), 0, ROWS), b"{"])
         return made
 
@@ -160,6 +162,7 @@ def shown(secret: str) -> list[str]:
     return [secret, raw.hex(), repr(raw)[2:-1], base64.b64encode(raw).decode().rstrip("="), middle]
 
 
+@both_clients
 def test_every_way_in_with_exactly_the_documented_rights(
     fortress: Fortress, ways: dict[str, Callable[[], Way]], job: Callable[..., Job], tmp_path: Path
 ) -> None:

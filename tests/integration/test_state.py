@@ -15,7 +15,7 @@ from typing import Any
 from kafka import KafkaAdminClient
 
 from models.bundle import Bundle, read
-from tests.integration.conftest import Job, committed
+from tests.integration.conftest import Job, both_clients, committed
 from tests.integration.daemon import Daemon, environment, until
 from tests.integration.streams import PERIOD, rows
 from tests.kafka.broker import Broker
@@ -106,6 +106,7 @@ def test_kills_change_no_alert(kafka: Broker, job: Callable[..., Job], folder: P
     assert same_as_replay(work, folder / "last" / "config.yaml") > 10
 
 
+@both_clients
 def test_members_come_and_go(kafka: Broker, job: Callable[..., Job], folder: Path) -> None:
     """If it failed, a member would begin streams anew that another one knew, when it comes or when that one goes."""
     work = job(partitions=2)

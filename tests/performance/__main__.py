@@ -1,4 +1,4 @@
-"""Benchmarks of the product: `python -m tests.performance [case …] [--json] [--records N] [--rounds N]`.
+"""Benchmarks of the product: `python -m tests.performance [case …] [--json] [--client NAME]`.
 
 Cases: codec, core, memory, model, throughput, latency, ready, and of durable state: state, restore, failover, lag,
 rebalance, changelog; all if none is named. Kafka cases start a real broker.
@@ -58,6 +58,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.performance", description="Benchmarks of tidegauge.")
     parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)}; all if none is named")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--client",
+        choices=cluster.CLIENTS,
+        default=cluster.CLIENTS[0],
+        help="that of throughput and latency",
+    )
     parser.add_argument("--records", type=int, default=300_000, help="records of the throughput case")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds")
     parser.add_argument("--seconds", type=float, default=40, help="seconds of the latency case")
@@ -93,10 +99,10 @@ def _run(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[str, dic
     bundle = job.bundle(folder)
     where = place.find()
     with Broker(where=where.as_delivered() if isinstance(where, place.Java) else where) as broker:
-        at = broker.bootstrap
+        at, client = broker.bootstrap, arguments.client
         on_kafka: dict[str, Callable[[], dict[str, Any]]] = {
-            "throughput": lambda: cluster.throughput(at, bundle, folder, arguments.records, arguments.rounds),
-            "latency": lambda: cluster.latency(at, bundle, folder, arguments.seconds, arguments.warm),
+            "throughput": lambda: cluster.throughput(at, bundle, folder, arguments.records, arguments.rounds, client),
+            "latency": lambda: cluster.latency(at, bundle, folder, arguments.seconds, arguments.warm, client),
             "ready": lambda: cluster.ready(at, bundle, folder, arguments.rounds),
             "state": lambda: durability.state(at, bundle, folder, arguments.records, arguments.rounds),
             "restore": lambda: _restores(at, bundle, folder, arguments),

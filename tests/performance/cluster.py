@@ -33,11 +33,14 @@ _GROUPS = iter(range(1_000_000))
 _WARM_SECONDS = 5.0  # of the latency case; the first transactions of a fresh broker are slow
 
 
-def _source(bootstrap: str, topic: str) -> str:
+CLIENTS = ("kafka-python", "confluent")
+
+
+def _source(bootstrap: str, topic: str, client: str = CLIENTS[0]) -> str:
     """Return a line of configuration: the topic, read by a new group, whose state topic is made."""
     group = f"p{next(_GROUPS)}"
     create_topic(bootstrap, f"{group}-state-{topic}", job.PARTITIONS, cleanup_policy="compact")
-    where = f"bootstrap_servers: ['{bootstrap}'], topics: [{topic}], group_id: {group}"
+    where = f"client: {client}, bootstrap_servers: ['{bootstrap}'], topics: [{topic}], group_id: {group}"
     return f"source: {{type: kafka, {where}}}\n"
 
 
@@ -75,12 +78,20 @@ def raw_poll(bootstrap: str, topic: str, count: int) -> float:
 
 
 def job_rate(
-    bootstrap: str, topic: str, count: int, bundle: Bundle, folder: Path, *, model: bool, state: str = "kafka"
+    bootstrap: str,
+    topic: str,
+    count: int,
+    bundle: Bundle,
+    folder: Path,
+    *,
+    model: bool,
+    state: str = "kafka",
+    client: str = CLIENTS[0],
 ) -> dict[str, float]:
     """Records a second of the service in this process, exactly once, from the first record on."""
     alerts = create_topic(bootstrap, partitions=job.PARTITIONS)
     path = job.config(
-        f"{_source(bootstrap, topic)}"
+        f"{_source(bootstrap, topic, client)}"
         f"model: {{bundle: {bundle.path}}}\nthreshold: {{q: 0.9999}}\nsink: {{type: kafka, topic: {alerts}}}\n"
         f"state: {{type: {state}}}\n",
         folder,
@@ -113,16 +124,19 @@ def consume(path: Path, count: int, bundle: Bundle, *, model: bool) -> dict[str,
     return {"records_per_second": (last - first) / (end - start), "cpu_us_per_record": cpu / last * 1e6}
 
 
-def throughput(bootstrap: str, bundle: Bundle, folder: Path, count: int, rounds: int) -> dict[str, Any]:
-    """Interleave raw loop, pipeline without a model, and the whole job; medians and ratios."""
+def throughput(
+    bootstrap: str, bundle: Bundle, folder: Path, count: int, rounds: int, client: str = CLIENTS[0]
+) -> dict[str, Any]:
+    """Interleave raw loop (of kafka-python), pipeline without a model, and the whole job; medians and ratios."""
     topic = fill(bootstrap, count)
     raw: list[float] = []
     bare: list[float] = []
     whole: list[float] = []
     for _ in range(rounds):
         raw.append(raw_poll(bootstrap, topic, count))
-        bare.append(job_rate(bootstrap, topic, count, bundle, folder, model=False)["records_per_second"])
-        whole.append(job_rate(bootstrap, topic, count, bundle, folder, model=True)["records_per_second"])
+        for rates, model in ((bare, False), (whole, True)):
+            found = job_rate(bootstrap, topic, count, bundle, folder, model=model, client=client)
+            rates.append(found["records_per_second"])
     return {
         "raw_poll_records_per_second": median(raw),
         "without_model_records_per_second": median(bare),
@@ -133,7 +147,9 @@ def throughput(bootstrap: str, bundle: Bundle, folder: Path, count: int, rounds:
     }
 
 
-def latency(bootstrap: str, bundle: Bundle, folder: Path, seconds: float, warm: float) -> dict[str, float]:
+def latency(
+    bootstrap: str, bundle: Bundle, folder: Path, seconds: float, warm: float, client: str = CLIENTS[0]
+) -> dict[str, float]:
     """From a record's `send()` to its alert's arrival at a read_committed reader, at 1,000 records a second.
 
     The floor is the same producer and reader with nothing between them, before the daemon starts. Before both, as much
@@ -141,18 +157,18 @@ def latency(bootstrap: str, bundle: Bundle, folder: Path, seconds: float, warm: 
     that people use have had it. Commits take twice as long on one that has just started.
     """
     if warm:
-        _alerts(bootstrap, bundle, folder, warm)
+        _alerts(bootstrap, bundle, folder, warm, client)
     bare = create_topic(bootstrap, partitions=job.PARTITIONS)
     floor = probe.delays(bootstrap, bare, bare, seconds / 2, events=False)
-    found = _alerts(bootstrap, bundle, folder, seconds)
+    found = _alerts(bootstrap, bundle, folder, seconds, client)
     return {"events": float(len(found)), **_figures("", found, seconds), **_figures("floor_", floor, seconds / 2)}
 
 
-def _alerts(bootstrap: str, bundle: Bundle, folder: Path, seconds: float) -> list[tuple[float, float]]:
+def _alerts(bootstrap: str, bundle: Bundle, folder: Path, seconds: float, client: str) -> list[tuple[float, float]]:
     """Let a daemon make alerts for so long; return when each record that caused one was sent, and the delays in ms."""
     topic, alerts = (create_topic(bootstrap, partitions=job.PARTITIONS) for _ in range(2))
     path = job.config(
-        f"{_source(bootstrap, topic)}"
+        f"{_source(bootstrap, topic, client)}"
         f"model: {{bundle: {bundle.path}}}\nthreshold: {{type: static, value: 50.0}}\n"
         "alert: {open_after: 1, resolve_after: 1, rest: 0}\n"
         f"sink: {{type: kafka, topic: {alerts}}}\n",

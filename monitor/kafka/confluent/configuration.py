@@ -18,8 +18,10 @@ from monitor.kafka.errors import connecting
 from monitor.kafka.secret import secret
 from monitor.kafka.tokens import Tokens
 
-_TOKEN_SECONDS = 60.0
-"""After four fifths of it a token is asked for again: what the issuer says of its life is known to `tokens`."""
+_ASKED_AT = 0.8
+"""librdkafka asks for the next token at this share of the life that it is told of."""
+
+_LATER, _SOON = 0.5, 2.0  # seconds
 
 _GLANCE = 1.0  # seconds that one try to reach a broker may take
 
@@ -132,10 +134,21 @@ def _tls(connection: ConnectionSettings) -> dict[str, Any]:
 
 
 def _token(tokens: Tokens) -> Callable[[str], tuple[str, float]]:
-    """Return what librdkafka asks for tokens; raising is told as an error, and it asks again."""
+    """Return what librdkafka asks for tokens: it is told such a life of each that it asks when the next can be had.
+
+    An issuer that is away is asked again soon, and the last token given once more: librdkafka's own pause is 10 s.
+    """
+    last: list[str] = []
 
     def token(settings: str) -> tuple[str, float]:
         del settings
-        return tokens.token(), time.time() + _TOKEN_SECONDS
+        try:
+            found, seconds = tokens.token(), tokens.seconds + _LATER
+        except KafkaConnectionError:
+            if not last:
+                raise
+            found, seconds = last[0], _SOON
+        last[:] = [found]
+        return found, time.time() + seconds / _ASKED_AT
 
     return token

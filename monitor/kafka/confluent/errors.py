@@ -5,6 +5,7 @@ What brokers answer has the same number in both. What librdkafka says of itself 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,6 +49,18 @@ _LATE = frozenset(
 )
 """What passes by itself, or shows by the next poll as something that can be dealt with."""
 
+UNREADABLE = frozenset(
+    {
+        Said._BAD_COMPRESSION,  # noqa: SLF001 - as above
+        Said._BAD_MSG,  # noqa: SLF001
+        Said._NOT_IMPLEMENTED,  # noqa: SLF001 - a codec that it does not know
+        Said.INVALID_MSG,
+        Said.MSG_SIZE_TOO_LARGE,
+        Said.UNSUPPORTED_COMPRESSION_TYPE,
+    }
+)
+"""What is said in place of a record: its batch cannot be read."""
+
 _NOT_A_MEMBER = frozenset({Said.ILLEGAL_GENERATION, Said.UNKNOWN_MEMBER_ID, Said.REBALANCE_IN_PROGRESS})
 
 
@@ -55,7 +68,9 @@ def translated(said: Said) -> errors.KafkaError:
     """Return an error in kafka-python's words."""
     code, text = said.code(), said.str()
     kind: type[Exception]
-    if code > 0:
+    if code == Said._FATAL and re.search(r"group\.instance\.id|[Ff]enced", text):  # noqa: SLF001 - as above
+        kind = errors.FencedInstanceIdError  # what it was first is only in the text
+    elif code > 0:
         kind = errors.for_code(code)
     elif code in _AWAY:
         kind = errors.KafkaConnectionError

@@ -19,13 +19,12 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as Said
-from kafka.errors import CorruptRecordError, KafkaError
 
 from monitor.kafka.changelog import PartitionReader
 from monitor.kafka.confluent.configuration import configuration, reach
-from monitor.kafka.confluent.errors import translated, translating
+from monitor.kafka.confluent.errors import UNREADABLE, translated, translating
 from monitor.kafka.connection import ConnectionSettings
-from monitor.kafka.errors import EXIT_RETRY, KafkaProblem
+from monitor.kafka.errors import EXIT_OPERATOR, EXIT_RETRY, KafkaProblem
 from monitor.kafka.port import Columns, GroupSettings, Key, Membership
 from monitor.kafka.unpacking import BATCH_LIMIT
 
@@ -243,15 +242,14 @@ class ConfluentGroup:
                 if place not in ended:
                     found.append(message)
                 continue
-            problem = translated(error)
-            if not isinstance(problem, CorruptRecordError) or message.offset() is None:
-                raise problem
+            if error.code() not in UNREADABLE:
+                raise translated(error)
             ended.add(place)
             if not self.changed and self._spoilt is None:
-                self._spoilt = self._unreadable(message, problem)
+                self._spoilt = self._unreadable(message, error)
         return found
 
-    def _unreadable(self, message: Message, error: KafkaError) -> KafkaProblem:
+    def _unreadable(self, message: Message, error: Said) -> KafkaProblem:
         """Return what is wrong with a batch: the other client says where it ends, which one must know to go past it."""
         key, offset = (str(message.topic()), int(message.partition() or 0)), int(message.offset() or 0)
         try:
@@ -261,7 +259,8 @@ class ConfluentGroup:
             return problem
         finally:
             self._reader.close()
-        return KafkaProblem(f"cannot consume {key[0]}: a batch at offset {offset} of {key[0]}-{key[1]}: {error}")
+        text = f"cannot consume {key[0]}: the batch at offset {offset} of {key[0]}-{key[1]}: {error.str()}"
+        return KafkaProblem(text, EXIT_OPERATOR, (offset, offset))
 
     def _columns(self, messages: list[Message]) -> dict[Key, Columns]:
         """Return messages as columns: they come in runs of one partition each."""
