@@ -21,7 +21,7 @@ from monitor.engine import Engine
 from monitor.state.log import _SWEEP_STREAMS
 from tests.integration.daemon import Daemon, until
 from tests.kafka.topics import create_topic
-from tests.performance import cluster, job
+from tests.performance import job, memory, runs
 from tests.performance.feed import Feed, fill
 
 INPUT_RATE = 10_000
@@ -63,7 +63,7 @@ def state(bootstrap: str, bundle: Bundle, folder: Path, count: int, rounds: int)
     for turn in range(rounds):
         order = ("none", "kafka") if turn % 2 else ("kafka", "none")
         for kind in order:
-            rate = cluster.job_rate(bootstrap, topic, count, bundle, folder, model=True, state=kind)
+            rate = runs.job_rate(bootstrap, topic, count, bundle, folder, model=True, state=kind)
             found[kind].append(rate)
     rates = {kind: [each["records_per_second"] for each in runs] for kind, runs in found.items()}
     cpu = {kind: median(each["cpu_us_per_record"] for each in runs) for kind, runs in found.items()}
@@ -92,7 +92,7 @@ def restore(
     config = setting(bootstrap, bundle)
     count = streams * rows
     fill(bootstrap, input_of(config), streams, count)
-    cluster.consume(written(config, folder), count, bundle, model=False)
+    runs.consume(written(config, folder), count, bundle, model=False)
     with Feed(bootstrap, input_of(config), streams, INPUT_RATE, count):
         with Daemon(folder / f"restore-{streams}", config) as daemon:
             rushed = _restored(daemon, streams)
@@ -133,7 +133,7 @@ def changelog(bootstrap: str, bundle: Bundle, folder: Path, count: int, patience
     topic = f"{config['source']['group_id']}-state-{input_of(config)}"
     fill(bootstrap, input_of(config), job.STREAMS, count)
     path = written(config, folder)
-    rate = cluster.consume(path, count, bundle, model=False)["records_per_second"]
+    rate = runs.consume(path, count, bundle, model=False)["records_per_second"]
     before = least = _size(bootstrap, topic)
     end = time.monotonic() + patience
     since = time.monotonic()
@@ -163,8 +163,7 @@ def lag(bootstrap: str, bundle: Bundle, folder: Path, count: int) -> dict[str, f
         begin = time.perf_counter()
         until(lambda: daemon.consumed() >= count, "the lag is not worked off", 300)
         seconds = time.perf_counter() - begin
-        status = Path(f"/proc/{daemon.process.pid}/status").read_text(encoding="ascii")
-        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
+        peak = memory.peak_mb(daemon.process.pid) * _MB
         assert daemon.stop()[0] == 0
     table = Engine(load(daemon.folder / "config.yaml"), bundle, Model(bundle)).pipeline.partition("", 0).table
     tables = job.STREAMS * sum(table.bytes_per_stream().values())

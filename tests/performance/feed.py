@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,19 @@ from tests.performance import job
 
 _ROWS, _VARIANTS = 63, 16  # two periods of the job's sines, nearly; and so much noise
 _SPIKE_EVERY = 2 * job.LENGTH  # rows of a stream: an alert ends before the next one
+
+Spikes = Callable[[int, int], bool]
+"""Of a stream and a row of it: whether there is a spike, far above every line."""
+
+
+def never(_stream: int, _row: int) -> bool:
+    """No spikes."""
+    return False
+
+
+def often(stream: int, row: int) -> bool:
+    """Each stream has one now and then."""
+    return (row + 6 * stream) % _SPIKE_EVERY == 0
 
 
 def _producer(bootstrap: str) -> Producer:
@@ -38,7 +52,7 @@ def _values() -> list[bytes]:
 class _Writer:
     """Writes records of some streams in turn, a second of event time between two of a stream."""
 
-    def __init__(self, bootstrap: str, topic: str, streams: int, begin: int, *, spikes: bool = False) -> None:
+    def __init__(self, bootstrap: str, topic: str, streams: int, begin: int, spikes: Spikes) -> None:
         self._producer, self._topic, self._streams, self._spikes = _producer(bootstrap), topic, streams, spikes
         self._values = _values()
         self._spike = msgspec.json.encode({"values": dict.fromkeys(job.NAMES, 500.0)})
@@ -46,11 +60,11 @@ class _Writer:
 
     def write(self, count: int) -> None:
         """Write the next records."""
-        produce, streams, values = self._producer.produce, self._streams, self._values
+        produce, streams, values, spikes = self._producer.produce, self._streams, self._values, self._spikes
         for i in range(self.written, self.written + count):
             row, stream = divmod(i, streams)
             value = values[row % _ROWS * _VARIANTS + i % _VARIANTS]
-            if self._spikes and (row + 6 * stream) % _SPIKE_EVERY == 0:
+            if spikes(stream, row):
                 value = self._spike
             while True:
                 try:
@@ -73,9 +87,9 @@ class _Writer:
         assert left == 0, f"{left} records could not be written"
 
 
-def fill(bootstrap: str, topic: str, streams: int, count: int, begin: int = 0) -> None:
+def fill(bootstrap: str, topic: str, streams: int, count: int, begin: int = 0, spikes: Spikes = never) -> None:
     """Write `count` records, from the `begin`-th on."""
-    writer = _Writer(bootstrap, topic, streams, begin)
+    writer = _Writer(bootstrap, topic, streams, begin, spikes)
     writer.write(count)
     writer.end()
 
@@ -91,7 +105,7 @@ class Feed:
         self, bootstrap: str, topic: str, streams: int, rate: int, begin: int = 0, *, spikes: bool = False
     ) -> None:
         """Set up: `rate` records a second from the `begin`-th on, some of them spikes if that is wanted."""
-        self._writer = _Writer(bootstrap, topic, streams, begin, spikes=spikes)
+        self._writer = _Writer(bootstrap, topic, streams, begin, often if spikes else never)
         self._rate = rate
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)

@@ -15,6 +15,8 @@ from monitor.sources.base import Batch
 from tests.kafka.topics import Record
 
 PARTITIONS, STREAMS, FEATURES, LENGTH, STRIDE = 4, 2_000, 8, 64, 8
+CLIENT = "kafka-python"
+"""The client of Kafka that `source.client` names unless somebody sets it."""
 BEGIN_MS = 1_760_000_000_000
 NAMES = tuple(f"s{i}" for i in range(FEATURES))
 

@@ -1,4 +1,4 @@
-"""What each stage costs, without Kafka: codec, core, model, memory."""
+"""What each stage costs, without Kafka: codec, core, memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.bundle import Bundle
-from models.serving import Model
 from monitor.alert import AlertSettings
 from monitor.codec import Decoder
 from monitor.pipeline import Pipeline
@@ -152,24 +150,6 @@ def core(count: int = 300_000, streams: int = job.STREAMS) -> dict[str, float]:
         "us_per_record": float(np.median(settled)) / per * 1e6,
         "us_per_record_best": min(settled) / per * 1e6,
     }
-
-
-def model(bundle: Bundle) -> dict[str, float]:
-    """Windows a second of the model as it is served, and of one call on everything."""
-    served = Model(bundle)
-    windows = np.random.default_rng(0).normal(size=(2_048, job.LENGTH, job.FEATURES)).astype(np.float32)
-    found: dict[str, float] = {}
-    found["windows_per_second"] = len(windows) / _best(lambda: served.score(windows), 5)
-    for size in (1, 8, 32, 128, 512):
-        part = windows[:size]
-        calls = max(1, 256 // size)
-
-        def run(part: Any = part, calls: int = calls) -> None:
-            for _ in range(calls):
-                served.score(part)
-
-        found[f"windows_per_second_at_{size}"] = size * calls / _best(run, 3)
-    return found
 
 
 def memory(streams: int = 100_000) -> dict[str, float]:
