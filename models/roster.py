@@ -140,7 +140,7 @@ PROCESS = Roster(
         Recruit("level", "linear", View(rows=30), ("summary",), variance=0.9),
         Recruit("short", "network", View(rows=10), ("summary",), defaults=_SHARED, shared=True),
     ),
-    gain=1.06,
+    gain=0.97,
 )
 
 
