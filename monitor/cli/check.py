@@ -8,12 +8,15 @@ from pathlib import Path
 import click
 
 from models.bundle import Bundle, BundleError, read
-from monitor.cli import _quiet
+from monitor.capacity import Load
+from monitor.cli import _capacity, _quiet
 from monitor.cli._kafka import connection, needed
 from monitor.cli._options import set_option
 from monitor.cli._retention import retention
+from monitor.cli._size import size
 from monitor.config import Config, ConfigError, load
 from monitor.engine import Engine
+from monitor.kafka.clients import require_client
 from monitor.kafka.errors import KafkaProblem
 from monitor.kafka.topics import Cluster, Found, Topic
 from monitor.sources.base import SourceError
@@ -29,10 +32,22 @@ _NAMED = 5
 @click.command(name="check")
 @click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
 @click.option("--connect", is_flag=True, help="Look at the cluster, too: brokers, topics, what this user may do.")
+@click.option(
+    "--capacity", is_flag=True, help="Estimate what a load takes: processes, memory, bytes of state, restore."
+)
+@click.option("--streams", type=click.IntRange(min=1), default=1_000, show_default=True, help="Streams of that load.")
+@click.option(
+    "--rate", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Records a second of each."
+)
+@click.option("--partitions", type=click.IntRange(min=1), default=4, show_default=True, help="Partitions of the input.")
 @set_option
 def command(
     config_path: Path,
     connect: bool,  # noqa: FBT001 - click passes it by name
+    capacity: bool,  # noqa: FBT001 - as above
+    streams: int,
+    rate: float,
+    partitions: int,
     overrides: tuple[str, ...],
 ) -> None:
     """Say whether `tidegauge run --config CONFIG` would start, and what it would do.
@@ -44,10 +59,11 @@ def command(
     name = str(config_path)
     wrong = [f"{name}: {section}: missing" for section in ("source", "sink") if not getattr(config, section)]
     wrong += [f"{name}: {line}" for line in _files(config)]
+    wrong += [f"{name}: {line}" for line in _client(config)]
     said: list[str] = []
     try:
         bundle = read(config.model.bundle)
-        said += _core(config, bundle)
+        said += _core(config, bundle, Load(streams, rate, partitions) if capacity else None)
     except (BundleError, ConfigError) as error:
         wrong.append(f"{name}: {error}")
     unreachable: KafkaProblem | None = None
@@ -90,6 +106,16 @@ def _files(config: Config) -> list[str]:
     return wrong
 
 
+def _client(config: Config) -> list[str]:
+    """Say whether the client of Kafka that the configuration names is missing."""
+    try:
+        if isinstance(config.source, KafkaSource):
+            require_client(config.source.client)
+    except KafkaProblem as error:
+        return [str(error)]
+    return []
+
+
 def _edges(config: Config) -> list[str]:
     """Say where records come from and where alerts go."""
     lines = []
@@ -113,8 +139,8 @@ def _edges(config: Config) -> list[str]:
     return lines
 
 
-def _core(config: Config, bundle: Bundle) -> list[str]:
-    """Say what becomes of records.
+def _core(config: Config, bundle: Bundle, load: Load | None) -> list[str]:
+    """Say what becomes of records, and what a load takes.
 
     Raises:
         BundleError: if the model cannot be loaded.
@@ -122,7 +148,8 @@ def _core(config: Config, bundle: Bundle) -> list[str]:
     """
     from models.serving import Model  # loads the engine that runs networks
 
-    engine = Engine(config, bundle, Model(bundle))
+    model = Model(bundle)
+    engine = Engine(config, bundle, model)
     window, threshold = engine.window, engine.pipeline.threshold
     rows = "records" if window.interval is None else f"cells of {window.interval}"
     names = engine.features if len(engine.features) <= _NAMED else (*engine.features[:_NAMED], "…")
@@ -130,21 +157,21 @@ def _core(config: Config, bundle: Bundle) -> list[str]:
     sizes = engine.pipeline.partition("", 0).table.bytes_per_stream()
     total = sum(sizes.values())
     alert, most = config.alert, config.record.max_streams
-    full = f"{_size(total * most)} for record.max_streams ({most:,}) in a partition"
+    full = f"{size(total * most)} for record.max_streams ({most:,}) in a partition"
     lines = [
         f"model: {bundle.manifest.members[0].kind}, {features}, bundle {bundle.path}, sha256 {bundle.sha256[:12]}",
         f"window: {window.length} {rows}, one every {window.stride}",
         f"threshold: {_promise(config.threshold)}",
         f"ready: {_ready(engine)}",
         f"alert: opens after {alert.open_after} windows over the line, resolves after {alert.resolve_after}",
-        f"memory: {_size(total)} a stream, {full}",
+        f"memory: {size(total)} a stream, {full}",
     ]
     objects = [column.name for column in threshold.columns if isinstance(column, ObjectColumn)]
     if objects:
         kind = getattr(config.threshold, "type", "")
         hint = "and is slower: tracked keeps numbers only"
         lines.append(f"memory: threshold.type {kind} keeps a Python object a stream on top of that, {hint}")
-    return lines
+    return lines if load is None else [*lines, *_capacity.lines(engine, model, load, config.state)]
 
 
 def _ready(engine: Engine) -> str:
@@ -228,12 +255,3 @@ def _unfit(topic: Topic, found: Found) -> Sequence[str]:
             " what is known of the streams would be deleted"
         )
     return lines
-
-
-def _size(number: float) -> str:
-    """Return a number of bytes for people."""
-    for unit in ("B", "KB", "MB"):
-        if number < 1000:  # noqa: PLR2004 - decimal units
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} GB"

@@ -32,7 +32,7 @@ _LARGEST_BUCKET = 64
 _MOST_IMAGES = 4_000_000
 """Bytes of images in one transaction, about: a sweep that is behind must not make a transaction that takes seconds."""
 
-_SWEEP_STREAMS, _LEAST_SWEEP = 4, 8_000
+SWEEP_STREAMS, LEAST_SWEEP = 4, 8_000
 """A sweep takes so many records a live stream, and so many at least: what a restore reads of the input goes with what
 it reads of the log. Few streams would else be written anew so seldom that a restore reads input for many seconds."""
 
@@ -320,7 +320,7 @@ class StateLog:
         """Yield the images whose turn it is."""
         buckets = self._buckets
         now = self._clock()
-        records = min(self._sweep_records, max(_LEAST_SWEEP, _SWEEP_STREAMS * self._partition.table.live_count))
+        records = min(self._sweep_records, max(LEAST_SWEEP, SWEEP_STREAMS * self._partition.table.live_count))
         share = (next_offset - self._next) / records + (now - self._at) / self._sweep_seconds
         self._at = now
         self._debt = min(self._debt + share * buckets, float(buckets))

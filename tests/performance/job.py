@@ -21,8 +21,8 @@ BEGIN_MS = 1_760_000_000_000
 NAMES = tuple(f"s{i}" for i in range(FEATURES))
 
 
-def bundle(folder: Path) -> Bundle:
-    """Return a bundle with the job's network (64 units), trained for a moment on sines."""
+def bundle(folder: Path, settings: TrainSettings | None = None) -> Bundle:
+    """Return a bundle with the job's network (64 units), or one of other settings, trained for a moment on sines."""
     path = folder / "bundle"
     if path.exists():
         return read(path)
@@ -39,7 +39,7 @@ def bundle(folder: Path) -> Bundle:
         np.array(starts, np.int64),
         np.zeros(streams * rows, np.bool_),
     )
-    settings = TrainSettings(epochs=2, nodes=64)
+    settings = settings or TrainSettings(epochs=2, nodes=64)
     return train(cells, WindowShape(length=LENGTH, stride=STRIDE), NAMES, settings, path)
 
 
