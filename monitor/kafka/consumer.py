@@ -56,6 +56,7 @@ class Member:
         self._chosen: dict[Key, int] = {}  # where a partition without an offset begins, until that is committed
         self._lost: set[Key] = set()
         self._gained: dict[Key, tuple[int, bool, str | None]] = {}
+        self._identities: dict[str, str | None] = {}  # of topics, as of the last settling
         self._held: set[Key] = set()  # partitions whose records wait until their state is there
         self._unsettled = True
         self._unknown: float | None = None  # since when the offsets cannot be read
@@ -206,6 +207,7 @@ class Member:
             self._gained.pop(key, None)
             self._held.discard(key)
         try:
+            self._identities.clear()
             bounds = self._client.bounds(assigned)
             committed = self._client.committed(assigned)
             for key in sorted(assigned):
@@ -245,9 +247,11 @@ class Member:
             self.next.get(key) == offset or (key in self.next and self._recorded.get(key) == (offset, mark))
         )
         if not ours:
-            identity = self._client.identity(key[0])
+            topic = key[0]
+            if topic not in self._identities:
+                self._identities[topic] = self._client.identity(topic)
             self._lost.add(key)
-            self._gained[key] = (offset, committed is not None, identity)
+            self._gained[key] = (offset, committed is not None, self._identities[topic])
             self._held.add(key)
             self.next[key] = offset
         self._marks[key] = mark

@@ -177,6 +177,9 @@ class TransactionalClient(Protocol):
     def age(self) -> float:
         """Seconds since a transaction was opened ahead, 0 if none is."""
 
+    def rest(self) -> None:
+        """Do what was put off while there is nothing to commit; returns at once."""
+
     def prepare(self) -> None:
         """Open the transaction that is about to come, if that makes it quicker; returns at once."""
 

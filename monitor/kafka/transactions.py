@@ -114,6 +114,11 @@ class Transactions:
                 raise Fenced(name) from None
             raise problem(error, f"source.transactional_id {name!r} cannot be used") from None
 
+    def rest(self) -> None:
+        """Let the client do what it has put off, when nothing came; returns at once."""
+        if self._producer is not None:
+            self._producer.rest()
+
     def prepare(self) -> None:
         """Open the transaction of the `commit` that is about to come; returns at once, never raises."""
         if self._producer is not None:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import structlog
 from pydantic import Field, field_validator, model_validator
 
-from monitor.kafka.clients import ClientName
+from monitor.kafka.clients import ClientName, require_client
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.consumer import Member
 from monitor.kafka.errors import EXIT_RETRY, KafkaProblem
@@ -149,8 +149,10 @@ class KafkaSource(Source):
         """Connect, and make sure that the topics exist; the group is joined by `poll`.
 
         Raises:
-            SourceError: if the cluster cannot be reached, refuses, or lacks a topic.
+            SourceError: if the client is not installed, or the cluster cannot be reached, refuses, or lacks a topic.
         """
+        with said():
+            require_client(settings.client)
         self._settings = settings
         self._state: KafkaState | None = None
         self._patience = settings.bootstrap_timeout_ms / 1000  # until the first transaction is possible
@@ -203,6 +205,8 @@ class KafkaSource(Source):
             if self._transactions.broken and not self._mend(timeout):
                 return []
             found = self._member.poll(timeout)
+        if not found:
+            self._transactions.rest()
         return [
             Batch(topic, number, each.offsets, each.timestamps, each.keys, each.values)
             for (topic, number), each in found.items()

@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from kafka.errors import KafkaConnectionError, KafkaError
 
+from monitor.kafka.confluent.errors import translating
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import connecting
 from monitor.kafka.secret import secret
@@ -22,6 +23,8 @@ _ASKED_AT = 0.8
 """librdkafka asks for the next token at this share of the life that it is told of."""
 
 _LATER, _SOON = 0.5, 2.0  # seconds
+
+C = TypeVar("C")
 
 _GLANCE = 1.0  # seconds that one try to reach a broker may take
 
@@ -86,6 +89,16 @@ def configuration(connection: ConnectionSettings, failed: Callable[[Any], None])
     return found
 
 
+def made(kind: Callable[[dict[str, Any]], C], connection: ConnectionSettings, settings: dict[str, Any]) -> C:
+    """Return a client of a kind; it has not connected yet.
+
+    Raises:
+        KafkaProblem: if librdkafka does not take the settings.
+    """
+    with connecting(connection.address, connection.sasl_mechanism), translating():
+        return kind(settings)
+
+
 def reach(client: Asked, connection: ConnectionSettings, reasons: list[str], seconds: float) -> None:
     """Wait until a broker has answered.
 
@@ -98,8 +111,6 @@ def reach(client: Asked, connection: ConnectionSettings, reasons: list[str], sec
     Raises:
         KafkaProblem: if none does; the message says why.
     """
-    from monitor.kafka.confluent.errors import translating
-
     until = time.monotonic() + seconds
     with connecting(connection.address, connection.sasl_mechanism):
         while True:

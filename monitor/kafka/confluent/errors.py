@@ -19,6 +19,7 @@ _LOCAL: dict[int, type[Exception]] = {
     Said._BAD_COMPRESSION: errors.CorruptRecordError,  # noqa: SLF001
     Said._BAD_MSG: errors.CorruptRecordError,  # noqa: SLF001
     Said._FENCED: errors.ProducerFencedError,  # noqa: SLF001
+    Said._INVALID_ARG: errors.KafkaConfigurationError,  # noqa: SLF001
     Said._UNKNOWN_PARTITION: errors.UnknownTopicOrPartitionError,  # noqa: SLF001
     Said._UNKNOWN_TOPIC: errors.UnknownTopicOrPartitionError,  # noqa: SLF001
     Said._UNSUPPORTED_FEATURE: errors.UnsupportedVersionError,  # noqa: SLF001

@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as Said
 
 from monitor.kafka.changelog import PartitionReader
-from monitor.kafka.confluent.configuration import configuration, reach
+from monitor.kafka.confluent.configuration import configuration, made, reach
 from monitor.kafka.confluent.errors import UNREADABLE, translated, translating
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import EXIT_OPERATOR, EXIT_RETRY, KafkaProblem
@@ -75,7 +75,7 @@ class ConfluentGroup:
         }
         if settings.group_instance_id is not None:
             more["group.instance.id"] = settings.group_instance_id
-        self._consumer = Consumer(configuration(connection, self._failed) | more)
+        self._consumer = made(Consumer, connection, configuration(connection, self._failed) | more)
         self._several = len(settings.topics) > 1
         self._reader = PartitionReader(connection)
         try:

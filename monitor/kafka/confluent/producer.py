@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError as Said
 from confluent_kafka import KafkaException, Producer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from monitor.kafka.confluent.configuration import configuration, reach
+from monitor.kafka.confluent.configuration import configuration, made, reach
 from monitor.kafka.confluent.errors import refused_offsets, translated
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.port import Identity, Key, Membership, payload
@@ -42,7 +42,9 @@ class ConfluentProducer:
         self._seconds = identity.commit_seconds
         self._reasons: list[str] = []
         self._lost: list[Said] = []
-        self._producer: Producer | None = Producer(
+        self._producer: Producer | None = made(
+            Producer,
+            connection,
             configuration(connection, self._failed)
             | {
                 "transactional.id": identity.transactional_id,
@@ -60,7 +62,7 @@ class ConfluentProducer:
                 "compression.type": identity.compression or "none",
                 "delivery.report.only.error": True,
                 "on_delivery": self._delivered,
-            }
+            },
         )
         try:
             reach(self._producer, connection, self._reasons, seconds)
@@ -73,6 +75,11 @@ class ConfluentProducer:
     def age(self) -> float:
         """See the port: nothing is opened ahead."""
         return 0.0
+
+    def rest(self) -> None:
+        """See the port: what the client has to say waits in its memory until somebody asks."""
+        if self._producer is not None:
+            self._producer.poll(0)
 
     def prepare(self) -> None:
         """See the port: the client asks for partitions as their first messages come."""

@@ -67,6 +67,9 @@ class PythonProducer:
         """See the port."""
         return self._opening.age
 
+    def rest(self) -> None:
+        """See the port: the client has a thread for that."""
+
     def prepare(self) -> None:
         """See the port."""
         with suppress(KafkaError):  # `commit` meets it as well, and says so
