@@ -52,7 +52,7 @@ class ConfluentProducer:
                 # wait < delivery < deadline < transaction: each gives up before the next one must
                 "delivery.timeout.ms": identity.timeout_ms * 7 // 10,
                 "socket.timeout.ms": max(1_000, min(connection.request_timeout_ms, identity.timeout_ms // 2)),
-                "linger.ms": 1,
+                "linger.ms": 0,  # a commit waits for what lingers
                 "batch.size": 65_536,  # well below what any topic takes
                 "message.max.bytes": 8_388_608,  # state is few large messages
                 "queue.buffering.max.messages": 1_000_000,
