@@ -18,7 +18,7 @@ from models.serving import Model
 from monitor.cli._kafka import STATE
 from monitor.config import load
 from monitor.engine import Engine
-from monitor.state.log import _SWEEP_STREAMS
+from monitor.state.log import SWEEP_STREAMS
 from tests.integration.daemon import Daemon, until
 from tests.kafka.topics import create_topic
 from tests.performance import job, memory, runs
@@ -96,7 +96,7 @@ def restore(
     with Feed(bootstrap, input_of(config), streams, INPUT_RATE, count):
         with Daemon(folder / f"restore-{streams}", config) as daemon:
             rushed = _restored(daemon, streams)
-            longer = max(_STEADY_SECONDS, _SWEEP_STREAMS * 1.5 * streams / INPUT_RATE)
+            longer = max(_STEADY_SECONDS, SWEEP_STREAMS * 1.5 * streams / INPUT_RATE)
             time.sleep(longer if steady is None else steady)
             daemon.kill()
         with Daemon(folder / f"restore-{streams}-again", config) as daemon:
