@@ -82,9 +82,12 @@ def test_tokens_are_asked_for_before_they_end(tmp_path: Path) -> None:
     assert again < end
 
 
-def test_what_librdkafka_says_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_librdkafka_says_is_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """If it failed, its lines would go past the log to standard error, or all be taken for one that repeats."""
-    with caplog.at_level(logging.WARNING):
+    logger = logging.getLogger("kafka.librdkafka")
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])  # the daemon's log takes it away from the root's
+    monkeypatch.setattr(logger, "propagate", False)
+    with caplog.at_level(logging.WARNING, logger.name):
         Log().log(logging.ERROR, "%s [%s] %s", "FAIL", "rdkafka#consumer-1", "Connection refused")
         Log().log(logging.ERROR, "%s [%s] %s", "FATAL", "rdkafka#consumer-1", "fenced")
     assert [each.getMessage() for each in caplog.records] == ["FAIL: Connection refused", "FATAL: fenced"]
