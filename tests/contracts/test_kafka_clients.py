@@ -39,7 +39,7 @@ def member(
 ) -> Iterator[GroupClient]:
     """A member that has begun to join its group."""
     name = group or f"g-{uuid.uuid4().hex[:8]}"
-    settings = GroupSettings([topic], name, instance, "beginning", 6_000, 60_000, 500, 8_388_608, 1_048_576)
+    settings = GroupSettings([topic], name, instance, "beginning", 6_000, 10_000, 500, 8_388_608, 1_048_576)
     found = group_client(client, connection(kafka), settings)
     try:
         assert found.exists(topic)

@@ -62,6 +62,9 @@ UNREADABLE = frozenset(
 )
 """What is said in place of a record: its batch cannot be read."""
 
+OUT_OF_RANGE = frozenset({Said.OFFSET_OUT_OF_RANGE, Said._AUTO_OFFSET_RESET})  # noqa: SLF001 - as above
+"""The broker has no such offset; one that has just become a partition's leader may only not know it yet."""
+
 _NOT_A_MEMBER = frozenset({Said.ILLEGAL_GENERATION, Said.UNKNOWN_MEMBER_ID, Said.REBALANCE_IN_PROGRESS})
 
 

@@ -11,6 +11,7 @@ Callbacks run within `poll`, on the thread that calls it.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from itertools import groupby
@@ -19,10 +20,11 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka import KafkaError as Said
+from kafka.errors import KafkaError, OffsetNotAvailableError
 
 from monitor.kafka.changelog import PartitionReader
 from monitor.kafka.confluent.configuration import configuration, made, reach
-from monitor.kafka.confluent.errors import UNREADABLE, translated, translating
+from monitor.kafka.confluent.errors import OUT_OF_RANGE, UNREADABLE, translated, translating
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import EXIT_OPERATOR, EXIT_RETRY, KafkaProblem
 from monitor.kafka.port import Columns, GroupSettings, Key, Membership
@@ -31,6 +33,7 @@ from monitor.kafka.unpacking import BATCH_LIMIT
 log = structlog.get_logger(__name__)
 
 _LOOKUP_SECONDS = 2.0  # a step of the main loop must stay short; what is not found in time is looked up again
+_OUTSIDE_SECONDS = 10.0  # a new leader knows the end of a partition when its followers have told it what they have
 _EARLIEST, _LATEST = -2, -1  # Kafka's own words for the ends, where a time is asked for
 _MAGIC = b"CGMDv2:"
 _GENERATION = slice(len(_MAGIC), len(_MAGIC) + 4)
@@ -51,6 +54,7 @@ class ConfluentGroup:
         self._reasons: list[str] = []
         self._fatal: Said | None = None
         self._spoilt: KafkaProblem | None = None
+        self._outside: float | None = None  # since when the brokers say that there is no such offset
         fetch = settings.fetch_max_bytes
         more = {
             "group.id": settings.group_id,
@@ -112,6 +116,8 @@ class ConfluentGroup:
             return {}
         if any(map(Message.error, messages)):
             messages = self._sound(messages)
+        if messages:
+            self._outside = None
         return self._columns(messages)
 
     def membership(self) -> Membership:
@@ -242,12 +248,22 @@ class ConfluentGroup:
                 if place not in ended:
                     found.append(message)
                 continue
+            if error.code() in OUT_OF_RANGE:
+                raise self._out_of_range(error)
             if error.code() not in UNREADABLE:
                 raise translated(error)
             ended.add(place)
             if not self.changed and self._spoilt is None:
                 self._spoilt = self._unreadable(message, error)
         return found
+
+    def _out_of_range(self, error: Said) -> KafkaError:
+        """Return what it means that there is no such offset: at first that it is to be looked up again."""
+        now = time.monotonic()
+        self._outside = self._outside or now
+        if now - self._outside < _OUTSIDE_SECONDS:
+            return OffsetNotAvailableError(error.str())
+        return translated(error)
 
     def _unreadable(self, message: Message, error: Said) -> KafkaProblem:
         """Return what is wrong with a batch: the other client says where it ends, which one must know to go past it."""
