@@ -44,7 +44,7 @@ def found(path: Path, bundle: Bundle, model: Model, load: Load, window_seconds: 
     return capacity(engine_of(path, bundle, model), load, window_seconds, load_config(path).state)
 
 
-@pytest.mark.parametrize(("streams", "rows"), [(40, 400), (400, 60)])
+@pytest.mark.parametrize(("streams", "rows"), [(40, 160), (400, 60)])
 def test_the_log_is_as_large_as_is_said(path: Path, bundle: Bundle, model: Model, streams: int, rows: int) -> None:
     """An operator gives brokers the disk and the network for it: a wrong figure fills one, or blocks the other."""
     engine = engine_of(path, bundle, model)
