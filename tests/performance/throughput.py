@@ -34,13 +34,17 @@ def model_alone(bundle: Bundle, windows: int) -> float:
 def throughput(
     bootstrap: str, bundle: Bundle, folder: Path, count: int, rounds: int, client: str = job.CLIENT
 ) -> dict[str, Any]:
-    """Interleave raw loop, pipeline without a model, the whole job, and the model alone; medians and ratios."""
+    """Interleave raw loop, pipeline without a model, the whole job, and the model alone; medians and ratios.
+
+    A first run is not counted: the broker has just started.
+    """
     topic = create_topic(bootstrap, partitions=job.PARTITIONS)
     fill(bootstrap, topic, job.STREAMS, count)
     raw: list[float] = []
     bare: list[dict[str, float]] = []
     whole: list[dict[str, float]] = []
     alone: list[float] = []
+    runs.job_rate(bootstrap, topic, count, bundle, folder, model=False, client=client)  # the broker is cold
     for _ in range(rounds):
         raw.append(runs.raw_poll(bootstrap, topic, count))
         bare.append(runs.job_rate(bootstrap, topic, count, bundle, folder, model=False, client=client))
