@@ -18,6 +18,12 @@ from monitor.threshold.base import LEAST_SCORE, QUIET_BEFORE_EVENT, Learned, Pri
 _CLIP = 4.0
 _LEAST_VARIANCE = 1e-6  # a constant stream must not lower its line onto its own score
 _C_RANGE = (1.5, 12.0)
+_BEYOND = 2.0
+"""Spreads above the calibration's quantile at which the line of a rare budget begins.
+
+A calibration has not seen windows as rare as 1 in 10,000: held against its largest score, normal halves of SMD pass 2.5
+times as often as promised; so, 1.4 times.
+"""
 
 
 class Tracked(Threshold):
@@ -27,6 +33,9 @@ class Tracked(Threshold):
     a lasting new normal is learned in the end. An event is, with `q`, the first window over the line with none over it
     in the 20 before; with a budget, the `open_after`-th window over the line in a row. At each window
     c += eta · (event − rate), held in [1.5, 12]: in the long run events come at the promised rate, whatever the data.
+
+    c begins where the calibration's quantile at the promised rate lies; with a budget above it: no higher at 1 event in
+    1,000 windows, two spreads at 1 in 10,000 and less, in between by the logarithm.
     """
 
     class Settings(ThresholdSettings):
@@ -61,6 +70,8 @@ class Tracked(Threshold):
             self._forget = 1 - 0.5 ** (1 / windows)
         variance = max(prior.log_variance, _LEAST_VARIANCE)
         c = (np.log(prior.quantile(1 - settings.rate(prior.windows_per_day))) - prior.log_mean) / np.sqrt(variance)
+        if settings.q is None:
+            c += _BEYOND * np.clip(-np.log10(settings.rate(prior.windows_per_day)) - 3, 0, 1)
         self.columns = (
             Column("line_m", np.float64, initial=prior.log_mean),
             Column("line_v", np.float64, initial=variance),

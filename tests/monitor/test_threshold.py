@@ -50,6 +50,8 @@ class Scalar:
     def __post_init__(self) -> None:
         """Place the line by the calibration."""
         self.c = (math.log(self.table(1 - self.rate())) - self.m) / math.sqrt(self.v)
+        if self.q is None:
+            self.c += 2 * min(max(-math.log10(self.rate()) - 3, 0), 1)
         self.c = min(max(self.c, 1.5), 12)
 
     @staticmethod
@@ -130,6 +132,7 @@ def scores(seed: int, n: int) -> NDArray[np.float64]:
         {"alerts_per_stream_per_day": 20.0, "half_life": 77},
         {"alerts_per_stream_per_day": 5.0, "prior_weight": 3.0},
         {"alerts_per_stream_per_day": 900.0},
+        {"alerts_per_stream_per_day": 0.05},
         {},
     ],
 )
