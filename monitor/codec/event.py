@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from monitor.alert import RULE, Alert
 from monitor.message import Message
-from monitor.quality import PARTITION_SILENCE
+from monitor.quality import PARTITION_SILENCE, SAMPLING_RATE
 from monitor.times import to_iso
 
 CONTENT_TYPE = b"application/cloudevents+json; charset=utf-8"
@@ -188,7 +188,7 @@ class EventEncoder:
         anomaly_score, score, threshold, confidence = _short(np.array(figures, np.float64))
         attribution = self._attribution(alert)
         end = None if alert.ends_at is None else to_iso(alert.ends_at)
-        members = _members(alert)
+        members = _members(alert) if alert.kind == RULE else []
         data = {
             "status": alert.status,
             "alert_id": alert.alert_id,
@@ -272,7 +272,7 @@ _FAULTS = {
     "flat_line": "has stayed the same for {:.6g} s",
     "missing_feature": "has been missing for {:.6g} s",
     "out_of_range": "is out of its range",
-    "sampling_rate": "sends {:.3g} times more often, or more rarely, than it did",
+    SAMPLING_RATE: "sends {:.3g} times {} than it did",
     "clock_skew": "has a clock that is {:.6g} s from Kafka's",
     "silence": "has sent nothing for {:.6g} s",
     "partition_silence": "{:.0%} of the live streams send nothing",
@@ -282,7 +282,8 @@ _FAULTS = {
 def _fault(alert: Alert, anomaly_score: float, attribution: Sequence[Mapping[str, Any]]) -> str:
     """Say in one sentence what is wrong with the data."""
     if alert.status == "firing":
-        said = _FAULTS[alert.kind].format(alert.score)
+        way = max(alert.members, key=lambda member: member[1])[0] if alert.members else ""
+        said = _FAULTS[alert.kind].format(alert.score, way)
         about = f"{alert.stream}:" if alert.kind == PARTITION_SILENCE else alert.stream
         about = f"{alert.stream}: {attribution[0]['feature']}" if attribution else about
         return f"{about} {said} ({anomaly_score:.3g} times the limit)"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from monitor.alert import Alert, Alerter, Expiry
 from monitor.pipeline.partition import Partition
-from monitor.quality import Heard, Measured, Turn
+from monitor.quality import SAMPLING_RATE, Heard, Measured, Turn
 from monitor.record import Records
 from monitor.score import Scored
 from monitor.window import Windows
@@ -98,5 +98,8 @@ def told(
     )
     score = np.array([turn.score for turn in seen], np.float64)
     line = np.array([turn.line for turn in seen], np.float64)
-    scored = Scored(np.ones(count, np.bool_), score, none[:, 0], none)
+    rarer = np.array([turn.rarer for turn in seen], np.bool_)
+    ways = np.stack([np.where(rarer, 0, score), np.where(rarer, score, 0)], axis=1).astype(np.float32)
+    said = ways if alerter.kind == SAMPLING_RATE else None
+    scored = Scored(np.ones(count, np.bool_), score, none[:, 0], none, said=said)
     return alerter.process(partition.table, partition.key, windows, scored, line, firing, [*expiries, *ended])

@@ -12,7 +12,19 @@ from monitor.alert import Alert, Alerter, AlertSettings, Expiry
 from monitor.pipeline.expiry import expiries
 from monitor.pipeline.faults import Faults, told
 from monitor.pipeline.partition import Partition
-from monitor.quality import MEASURED, PARTITION_SILENCE, SILENT, TIMED, Heard, Quality, Rates, Silences, Skews, Turn
+from monitor.quality import (
+    DIRECTIONS,
+    MEASURED,
+    PARTITION_SILENCE,
+    SILENT,
+    TIMED,
+    Heard,
+    Quality,
+    Rates,
+    Silences,
+    Skews,
+    Turn,
+)
 from monitor.record import Records, RecordSettings
 from monitor.table import AnyColumn, StreamTable
 from monitor.window import Windowed
@@ -43,7 +55,10 @@ class Watch:
         self._stream, self._whole = (
             Alerter(own, features, 0.0, kind=kind, figured=False, whole=kind == PARTITION_SILENCE) for kind in SILENT
         )
-        self._rated, self._skewed = (Alerter(own, features, 0.0, kind=kind, figured=False) for kind in TIMED)
+        self._rated, self._skewed = (
+            Alerter(own, features, 0.0, kind=kind, figured=False, members=members)
+            for kind, members in zip(TIMED, (DIRECTIONS, ()), strict=True)
+        )
         self.alerters = (*self._measured, self._stream, self._whole, self._rated, self._skewed)
         machines = tuple(column for alerter in self.alerters for column in alerter.columns)
         self.columns: tuple[AnyColumn, ...] = (*machines, *quality.columns, *self.ACTIVITY)

@@ -12,16 +12,22 @@ PARTITION_SILENCE = "partition_silence"
 SILENT = ("silence", PARTITION_SILENCE)
 """Kinds that no record of their own causes."""
 
-TIMED = ("sampling_rate", "clock_skew")
+SAMPLING_RATE = "sampling_rate"
+TIMED = (SAMPLING_RATE, "clock_skew")
 """Kinds of when records come."""
+
+DIRECTIONS = ("more often", "more rarely")
+"""What an alert for another sampling rate has in place of members: the ratio under one of them, 0 under the other."""
 
 KINDS = (*MEASURED, *SILENT, *TIMED)
 """Values of `labels.kind`, beside `anomaly`."""
 
 __all__ = [
+    "DIRECTIONS",
     "KINDS",
     "MEASURED",
     "PARTITION_SILENCE",
+    "SAMPLING_RATE",
     "SILENT",
     "TIMED",
     "ClockSkew",

@@ -61,6 +61,7 @@ class Turn:
         line: the limit of that.
         firing: whether it falls silent.
         expired: whether the stream is forgotten.
+        rarer: of a sampling rate, whether records come more rarely than they did.
     """
 
     slot: int
@@ -70,6 +71,7 @@ class Turn:
     line: float
     firing: bool
     expired: bool = False
+    rarer: bool = False
 
 
 @dataclass(frozen=True, slots=True)

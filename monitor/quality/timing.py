@@ -80,7 +80,8 @@ class Rates:
             begun[slots] = np.where(stays, begun[slots], np.where(off & ~accepted, since, NEVER))
             found = np.where(stays, over[slots], found)
             last[slots] = seen
-            turns += _turns(over, slots, found, place[turn], np.maximum(before, 0), ratio, np.full(len(turn), limit))
+            rarer, line = here > usual[slots], np.full(len(turn), limit)
+            turns += _turns(over, slots, found, place[turn], np.maximum(before, 0), ratio, line, rarer)
         return turns
 
 
@@ -117,7 +118,7 @@ class Skews:
             begun[slots] = np.where(off, since, NEVER)
             score, line = skew / 1000, np.full(len(turn), most / 1000 or 1.0)
             found = off & (kafka - since >= after)
-            turns += _turns(over, slots, found, place, records.time[place], score, line)
+            turns += _turns(over, slots, found, place, records.time[place], score, line, np.zeros(len(turn), np.bool_))
         return turns
 
 
@@ -135,11 +136,20 @@ def _turns(
     since: NDArray[np.int64],
     score: NDArray[np.float64],
     line: NDArray[np.float64],
+    rarer: NDArray[np.bool_],
 ) -> list[Turn]:
     """Return the changes of a round, and note them."""
     changed = np.flatnonzero(over[slots] != found)
     over[slots] = found
     return [
-        Turn(int(slots[i]), int(place[i]), int(since[i]), float(score[i]), float(line[i]), firing=bool(found[i]))
+        Turn(
+            int(slots[i]),
+            int(place[i]),
+            int(since[i]),
+            float(score[i]),
+            float(line[i]),
+            firing=bool(found[i]),
+            rarer=bool(rarer[i]),
+        )
         for i in changed.tolist()
     ]

@@ -61,6 +61,8 @@ def test_another_rate_is_an_alert_until_it_is_usual(other: float) -> None:
     firing = back[0]
     assert 2 < firing.score <= 4.001
     assert firing.threshold == 2.0
+    assert dict(firing.members)["more rarely" if other > 1 else "more often"] == pytest.approx(firing.score)
+    assert min(ratio for _, ratio in firing.members) == 0
     assert 160 * S <= firing.time <= 200 * S
     usual = Feed(pipeline(RATE)).send(*spaced((100, 1), (2 * count, other))).alerts
     assert told(usual) == told(back)
