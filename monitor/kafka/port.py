@@ -53,12 +53,37 @@ class Columns:
     keys: list[bytes | None]
     values: list[bytes | None]
 
+    def __len__(self) -> int:
+        """Return the number of records."""
+        return len(self.offsets)
+
+    def cut(self, most: int) -> tuple[Columns, Columns | None]:
+        """Return the first records, `most` of them, and the rest, if there is one."""
+        if len(self) <= most:
+            return self, None
+        return self._part(slice(most)), self._part(slice(most, None))
+
     def since(self, offset: int) -> Columns | None:
         """Return the records from an offset on, None if there are none."""
         low = bisect_left(self.offsets, offset)
         if low == len(self.offsets):
             return None
-        return Columns(self.offsets[low:], self.timestamps[low:], self.keys[low:], self.values[low:])
+        return self._part(slice(low, None)) if low else self
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Columns]) -> Columns:
+        """Return the records of pieces that follow one another, at least one."""
+        if len(pieces) == 1:
+            return pieces[0]
+        return cls(
+            [each for piece in pieces for each in piece.offsets],
+            [each for piece in pieces for each in piece.timestamps],
+            [each for piece in pieces for each in piece.keys],
+            [each for piece in pieces for each in piece.values],
+        )
+
+    def _part(self, which: slice) -> Columns:
+        return Columns(self.offsets[which], self.timestamps[which], self.keys[which], self.values[which])
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ class _Batches:
         return self.last
 
 
-def _noting(parts: Any) -> Any:  # noqa: ANN401 - as above
+def noting(parts: Any) -> Any:  # noqa: ANN401 - as above
     """Return a maker of the client's fetched partitions, with batches that end and are known."""
 
     def make(fetch_offset: int, place: Any, records: Any, **more: Any) -> Any:  # noqa: ANN401 - as above
@@ -174,7 +174,7 @@ def _offsets(part: Any) -> tuple[int, int]:  # noqa: ANN401 - as above
 def bound(consumer: Any) -> None:  # noqa: ANN401 - the client has no types
     """Let a consumer's polls end at `POLL_LIMIT`, and its errors name the batch."""
     fetcher = consumer._fetcher  # noqa: SLF001 - there is no public way to bound a poll by bytes
-    fetcher.PartitionRecords = _noting(fetcher.PartitionRecords)
+    fetcher.PartitionRecords = noting(fetcher.PartitionRecords)
     append, fetched = fetcher._append, fetcher.fetched_records  # noqa: SLF001 - as above
 
     def bounded_append(drained: Any, part: Any, most: int, update_offsets: Any) -> int:  # noqa: ANN401 - as above

@@ -16,6 +16,7 @@ from kafka.errors import KafkaError
 from monitor.kafka.connection import ConnectionSettings, connect
 from monitor.kafka.errors import UNREADABLE, unreadable
 from monitor.kafka.port import Columns, GroupSettings, Key, Membership
+from monitor.kafka.python.fetched import columnar
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,7 @@ class PythonGroup:
             metadata_max_age_ms=_METADATA_MS,
             metrics_enabled=False,
         )
+        columnar(self._consumer)
         self._facts = _Facts(self._consumer)
 
     @property
@@ -99,15 +101,7 @@ class PythonGroup:
             found = self._consumer.poll(timeout_ms=int(seconds * 1000))
         except UNREADABLE as error:
             raise unreadable(error, f"cannot consume {', '.join(self._settings.topics)}") from None
-        return {
-            (partition.topic, partition.partition): Columns(
-                [record.offset for record in records],
-                [record.timestamp for record in records],
-                [record.key for record in records],
-                [record.value for record in records],
-            )
-            for partition, records in found.items()
-        }
+        return {(place.topic, place.partition): Columns.joined(pieces) for place, pieces in found.items()}
 
     def membership(self) -> Membership:
         """See the port."""
