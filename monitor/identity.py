@@ -1,8 +1,11 @@
-"""Stream ids: what is one, and what is none."""
+"""Stream ids: what is one, and what is none; and the pattern of all of them."""
 
 from __future__ import annotations
 
 import unicodedata
+
+ALL = "*"
+"""The pattern that every stream matches, and the name of the only fleet where one bundle is for all."""
 
 LONGEST = 256
 """Longest stream id, in bytes of UTF-8."""

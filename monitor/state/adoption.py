@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.alert import Alert
 from monitor.pipeline import Pipeline
-from monitor.state.log import Meta, ModelMark
+from monitor.state.entry import Meta, ModelMark
 from monitor.state.restore import Restore
 from monitor.state.rows import StateError
 from monitor.state.settings import Policy
@@ -41,8 +42,8 @@ class Adopted:
     changed: bool
 
 
-def check_bundle(meta: Meta, model: ModelMark, policy: Policy) -> bool:
-    """Return whether a state changes its bundle.
+def check_bundle(meta: Meta, model: ModelMark, policy: Policy, setting: str = "model.bundle") -> bool:
+    """Return whether a state changes its bundle; `setting` is what names the bundle.
 
     Raises:
         SupersededError: if it has gone on to a newer one.
@@ -54,12 +55,12 @@ def check_bundle(meta: Meta, model: ModelMark, policy: Policy) -> bool:
     if model.sha256 in had:
         message = (
             f"superseded: the state has gone on from this bundle ({model.sha256[:12]}) to {had[-1][:12]}:"
-            " give this member the newer bundle (model.bundle)"
+            f" give this member the newer bundle ({setting})"
         )
         raise SupersededError(message)
     if policy == "refuse":
         message = (
-            f"the state belongs to bundle {had[-1][:12]}, and model.bundle is {model.sha256[:12]}: set"
+            f"the state belongs to bundle {had[-1][:12]}, and {setting} is {model.sha256[:12]}: set"
             " state.on_new_bundle to restart_lines (lines begin anew, firing alerts are resolved) or keep_lines"
         )
         raise StateError(message)
@@ -97,3 +98,24 @@ def adopt(restore: Restore, pipeline: Pipeline, stages: Sequence[Stage], model: 
     alerts.sort(key=lambda alert: alert.order)
     ordered = [name for name in NAMES if name in restarted]
     return Adopted(numbers, alerts, ordered, bool(replaced or ordered))
+
+
+def leave(restore: Restore, pipeline: Pipeline, slots: NDArray[np.intp]) -> list[Alert]:
+    """Forget streams that belong to another fleet now, once they are up to date; return the ends of their alerts.
+
+    Records of theirs that wait are late: nothing will use them any more.
+    """
+    partition, table = restore.partition, restore.partition.table
+    chosen = np.zeros(table.capacity, np.bool_)
+    chosen[slots] = True
+    alerts: list[Alert] = []
+    for alerter in pipeline.alerters:
+        firing = np.flatnonzero(alerter.firing(table) & table["live"] & chosen)
+        offset = restore.meta.next_offset - 1
+        alerts += alerter.model_changed(table, partition.key, firing, offset, partition.time.value)
+    partition.counts["late"] += len(pipeline.windower.unfinished(table, slots))
+    table.drop(slots)
+    table.settle()
+    partition.time.recount(table)
+    alerts.sort(key=lambda alert: alert.order)
+    return alerts

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from monitor.message import Message
 from monitor.pipeline import Partition
-from monitor.state.rows import ROWS_LIMIT, DamagedError, Packed, StateError, packs, row_bytes
+from monitor.state.entry import Entry, Image, Meta, ModelMark, Streams
+from monitor.state.rows import ROWS_LIMIT, Packed, packs, row_bytes
 from monitor.state.stages import NAMES, Generation
 from monitor.state.store import META_KEY
 
-FORMAT = 1
 _LARGEST_BUCKET = 64
 _MOST_IMAGES = 4_000_000
 """Bytes of images in one transaction, about: a sweep that is behind must not make a transaction that takes seconds."""
@@ -40,153 +40,7 @@ _MOST_NAMES = 2_000  # streams in a message: an id has up to 256 bytes
 _CONFIGS = 16
 """So many configurations are remembered."""
 
-
-class Streams(msgspec.Struct, array_like=True, gc=False):
-    """Streams that came (with id and first offset) and slots that became free."""
-
-    slots: list[int]
-    ids: list[bytes]
-    first: list[int]
-    gone: list[int]
-
-
-class Image(msgspec.Struct, array_like=True, gc=False):
-    """All columns of a bucket's streams as of an input offset.
-
-    The bucket is `size` slots from `bucket * size` on; those that have no stream in the image are free. Where one
-    message cannot hold all rows, the rest follow it in entries of their own, under keys of the bucket's.
-    """
-
-    bucket: int
-    size: int
-    offset: int
-    streams: Streams
-    rows: Packed
-
-
-class ModelMark(msgspec.Struct, gc=False, kw_only=True):
-    """The model that the state's lines and alerts belong to: what an event says of it that another one resolves."""
-
-    kind: str
-    sha256: str
-    length: int
-
-
-class Meta(msgspec.Struct, gc=False, kw_only=True):
-    """Where the state stands.
-
-    Attributes:
-        format: version of this format.
-        next_offset: next input offset.
-        input: the input topic's own id, where the cluster says it: another one is another topic of the same name.
-        time: the partition's time.
-        leaders: (latest time, slot) of its leading streams.
-        counts: records by class since the state began.
-        pending: records that wait, in no class yet.
-        live: live streams.
-        bucket: slots in a bucket.
-        needed: the lowest input offset that a restore reads.
-        log: where in the log a restore begins: where the last whole sweep began.
-        turn: where in the log the present sweep began.
-        cycle: number of the sweep.
-        swept: buckets that this sweep has rewritten.
-        deltas: delta keys that this sweep has used.
-        stages: what wrote the columns of each stage.
-        model: the present bundle's model.
-        bundles: hashes of the bundles that the state has had, the present one last, each with the offset at which it
-            came.
-        configs: the same of the last configurations.
-        versions: versions of the libraries that decide the last bit.
-        barred: offsets from `needed` on of records that the process died of: no restore may decode them.
-    """
-
-    format: int = FORMAT
-    next_offset: int
-    input: str | None
-    time: int
-    leaders: list[tuple[int, int]]
-    counts: dict[str, int]
-    pending: int
-    live: int
-    bucket: int
-    needed: int
-    log: int
-    turn: int
-    cycle: int
-    swept: int
-    deltas: int
-    stages: dict[str, Generation]
-    model: ModelMark
-    bundles: list[tuple[str, int]]
-    configs: list[tuple[str, int]]
-    versions: dict[str, str]
-    barred: list[int] = []
-
-
-class Entry(msgspec.Struct, gc=False):
-    """A value of the log: one of its members is set.
-
-    `rows` are decision columns, `rest` all columns of streams for which their image has no room.
-    """
-
-    v: int = FORMAT
-    streams: Streams | None = None
-    rows: Packed | None = None
-    image: Image | None = None
-    rest: Packed | None = None
-    meta: Meta | None = None
-
-
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Entry).decode
-_decode_version = msgspec.msgpack.Decoder(dict[str, object]).decode
-
-
-def read_entry(value: bytes) -> Entry:
-    """Return an entry of the log.
-
-    Raises:
-        StateError: if it is damaged, or of another format.
-    """
-    try:
-        entry = _decode(value)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        _check_format(value)
-        message = f"{error}"
-        raise DamagedError(message) from None
-    for version in (entry.v, entry.meta.format if entry.meta is not None else FORMAT):
-        if version != FORMAT:
-            raise _other_format(version)
-    return entry
-
-
-def read_meta(value: bytes) -> Meta:
-    """Return the META of an entry.
-
-    Raises:
-        StateError: if it is damaged, of another format, or none.
-    """
-    meta = read_entry(value).meta
-    if meta is None or not meta.bundles or set(meta.stages) != set(NAMES):
-        message = "its META says nothing"
-        raise DamagedError(message)
-    return meta
-
-
-def _check_format(value: bytes) -> None:
-    """Raise if bytes that cannot be read are of another format: that is the better reason."""
-    try:
-        version = _decode_version(value).get("v")
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return
-    if version != FORMAT:
-        raise _other_format(version)
-
-
-def _other_format(version: object) -> StateError:
-    return StateError(
-        f"the state has format {str(version)[:20]}, and this version reads {FORMAT}: run the version that wrote it"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +74,7 @@ class StateLog:
         position: int = 0,
         before: Meta | None = None,
         images: dict[int, int] | None = None,
+        anew: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin to write, or go on where `before` stands.
@@ -236,6 +91,7 @@ class StateLog:
             position: where in the log the next message comes, or later.
             before: the META that was restored.
             images: image offset by bucket, as restored.
+            anew: whether to begin with images of everything: the log before was of other fleets.
             clock: monotonic seconds; invisible in what is written but for the pace of the sweep.
         """
         self._partition, self._topic, self._clock = partition, topic, clock
@@ -252,6 +108,7 @@ class StateLog:
         self._configs = _with(before.configs if before else [], writer.config, next_offset)[-_CONFIGS:]
         self._images = dict(images or {})
         self._next = next_offset
+        self._anew = anew
         self._fresh = 0  # sweeps that must still be finished until all images are of the last record
         self._debt = 0.0
         self._at = clock()
@@ -261,7 +118,17 @@ class StateLog:
 
         Once they are not, this log must be thrown away with its partition.
         """
+        entries = [*self.entries(next_offset), (META_KEY, Entry(meta=self.meta()))]
+        self.passed(len(entries) + 1)  # and the marker of the transaction
+        number = self._partition.number
+        return [Message(self._topic, key, _encode(entry), (), number) for key, entry in entries]
+
+    def entries(self, next_offset: int) -> list[tuple[bytes, Entry]]:
+        """Return keys and entries that bring the log to `next_offset`, but for META."""
         table, changes = self._partition.table, self._partition.changes.take()
+        if self._anew:
+            self._anew = False
+            return self._rewritten(next_offset)
         entries: list[tuple[bytes, Entry]] = []
         for begin in range(0, len(changes.came_or_gone), _MOST_NAMES):
             named = self._streams(changes.came_or_gone[begin : begin + _MOST_NAMES])
@@ -277,10 +144,11 @@ class StateLog:
             self._fresh = 2
         entries += self._sweep(next_offset)
         self._next = next_offset
-        entries.append((META_KEY, Entry(meta=self._meta())))
-        self._position += len(entries) + 1  # and the marker of the transaction
-        number = self._partition.number
-        return [Message(self._topic, key, _encode(entry), (), number) for key, entry in entries]
+        return entries
+
+    def passed(self, entries: int) -> None:
+        """Note that the log has become longer, by whatever."""
+        self._position += entries
 
     def idle(self) -> bool:
         """Whether the sweep has something to write although no records came since."""
@@ -357,7 +225,17 @@ class StateLog:
         for part, packed in enumerate(rows[1:], 1):
             yield b"I%d+%d" % (bucket, part), Entry(rest=packed)
 
-    def _meta(self) -> Meta:
+    def _rewritten(self, next_offset: int) -> list[tuple[bytes, Entry]]:
+        """Return all images: what the log said before is not read any more."""
+        entries = [entry for bucket in range(self._buckets) for entry in self._image(bucket, next_offset)]
+        self._log = self._turn = self._position
+        self._swept = self._deltas = 0
+        self._cycle += 1
+        self._next = next_offset
+        return entries
+
+    def meta(self) -> Meta:
+        """Return where the log stands."""
         partition, writer = self._partition, self._writer
         needed = min(self._images.values(), default=self._next)
         partition.barred = [offset for offset in partition.barred if offset >= needed]

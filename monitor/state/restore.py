@@ -14,7 +14,7 @@ import numpy as np
 
 from monitor.pipeline import Partition
 from monitor.record import Records
-from monitor.state.log import Entry, Image, Meta, Streams, read_entry
+from monitor.state.entry import Entry, Image, Meta, Streams, read_entry
 from monitor.state.rows import DamagedError, Packed, StateError, slots_of, unpack
 from monitor.state.stages import Stage
 from monitor.table import AnyColumn
@@ -66,7 +66,14 @@ class Restore:
         Raises:
             StateError: if it is damaged, or of another format.
         """
-        entry = read_entry(value)
+        self.take(read_entry(value))
+
+    def take(self, entry: Entry) -> None:
+        """Apply the next entry that speaks of this partition's streams.
+
+        Raises:
+            StateError: if it is damaged.
+        """
         with _numbers_that_nobody_wrote():
             self._apply(entry)
 

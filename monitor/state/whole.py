@@ -13,7 +13,8 @@ import msgspec
 
 from monitor.message import Message
 from monitor.pipeline import Partition
-from monitor.state.log import Entry, Meta, StateLog, Writer
+from monitor.state.entry import Entry, Meta
+from monitor.state.log import StateLog, Writer
 from monitor.state.stages import Generation
 from monitor.state.store import META_KEY
 
@@ -70,5 +71,5 @@ class _WholeLog(StateLog):
         """Return all images and META."""
         self._partition.changes.take()
         entries = [entry for bucket in range(self._buckets) for entry in self._image(bucket, self._next)]
-        entries.append((META_KEY, Entry(meta=self._meta())))
+        entries.append((META_KEY, Entry(meta=self.meta())))
         return [Message(self._topic, key, _encode(entry), (), self._partition.number) for key, entry in entries]

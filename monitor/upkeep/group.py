@@ -19,7 +19,7 @@ from monitor.sources._kafka_state import KafkaState, said
 from monitor.sources.base import Batch, Key, Rows, SourceError
 from monitor.sources.kafka import Settings as KafkaSource
 from monitor.state import META_KEY, StateError, read_meta
-from monitor.state.log import Entry
+from monitor.state.entry import Entry
 from monitor.state.snapshot import Snapshot
 from monitor.upkeep.reading import EXIT_OPERATOR, Reader, Stands, refused
 

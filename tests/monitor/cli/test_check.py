@@ -17,7 +17,7 @@ from models.bundle import Bundle
 from monitor.cli.check import _forbidden, _unfit
 from monitor.kafka.topics import Cluster, Found, Topic
 from monitor.state import META_KEY, Meta, ModelMark
-from monitor.state.log import Entry
+from monitor.state.entry import Entry
 from monitor.state.stages import NAMES, Generation
 from tests.kafka.broker import Broker
 from tests.kafka.topics import Record, produce
