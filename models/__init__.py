@@ -28,7 +28,10 @@ roster       which members a detector gets: a rule that looks at the training ro
 detector     what a bundle says of its detector
 ensemble     the preset `quality`: members, their calibration, one bundle
 bundle       the directory that training writes and serving reads
-serving      a bundle's graph under ONNX Runtime, the same bits whatever the batch
+workers      threads that score beside the one that asks, as many as there are cores for
+chunk        the few numbers of windows that a graph is run on, and what it says of windows
+graph        an ONNX graph under ONNX Runtime, the same bits whatever the batch
+serving      a bundle as it is served
 codes        codes of windows, and windows of codes
 sampling     windows drawn from a prior, or between two others
 litert       a bundle's autoencoder for phones and microcontrollers, in float32 or 8 bits

@@ -15,9 +15,9 @@ from models.cells import Cells, TrainingError, check, scorable
 from models.detector import ARRAYS, Detector, Part, Voice
 from models.feeding import Feed
 from models.fitting import Fitter, Outcome
+from models.graph import Graph
 from models.roster import Recruit, Roster
 from models.scaling import Scaling
-from models.serving import Graph
 from models.split import split
 from models.view import View
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from models.base import Autoencoder, Hyperparameters, Networks
     from models.bundle import Bundle
+    from models.graph import Graph
     from models.scaling import Scaling
-    from models.serving import Graph
 
 OPSET = 17
 LIMIT = 1e6

@@ -1,215 +1,32 @@
-"""A bundle's graph under ONNX Runtime: scores of windows, the same bits whatever comes in one call.
+"""A bundle as it is served: its graphs under ONNX Runtime, which give a window the same bits whatever else is scored.
 
-Kernels may differ with the number of rows that they get, or with where in memory a row begins. So the graph only ever
-runs on a few fixed numbers of windows, the `chunk` sizes. Loading finds out, on the bundle's own windows and in two
-orders, which sizes give the same bits, and uses no others; on the processors measured so far (AVX-512) these were all
-six. It takes the time of each as well: what is left over once the largest chunks are full goes through those that take
-it soonest, the last of them padded. 17 windows are a chunk of 16 and one of 1, not one of 32 half full.
+Nothing of a bundle is run or unpickled but the graphs; `models.graph` says how they are.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import time
 import zipfile
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.bundle import BundleError
+from models.chunk import PROBES
 from models.detector import ARRAYS
+from models.graph import Graph
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from numpy.typing import NDArray
 
     from models.bundle import Bundle
-
-CHUNKS = (1, 2, 4, 8, 16, 32)
-"""The chunk sizes that are tried. An LSTM was measured fastest with 32 windows; larger chunks leave the cache."""
+    from models.chunk import Scores
 
 CALIBRATION = "calibration.npz"
 _LARGEST_DETECTOR = 1 << 30  # bytes of a detector's arrays, unpacked
 _KEPT_WINDOWS = 256  # of the calibration, at most
 _HEADER = 65_536  # bytes that an archive of one array may have beside its numbers
-_PROBES = 37  # windows that the sizes are compared on; not a multiple of any, so that padding is compared too
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What a model says of n windows.
-
-    Attributes:
-        score: `(n,)` float32, mean error of the window's present cells; 0 if it has none.
-        errors: `(n, F)` float32, mean error of each feature's present cells; 0 if it has none.
-        reconstruction: `(n, L, F)` float32 in raw units, of every cell, also missing ones.
-    """
-
-    score: NDArray[np.float32]
-    errors: NDArray[np.float32]
-    reconstruction: NDArray[np.float32]
-
-    def same(self, other: Scores) -> NDArray[np.bool_]:
-        """Return for every window whether all figures are equal to the last bit."""
-        equal: NDArray[np.bool_] = self.score == other.score
-        equal &= (self.errors == other.errors).all(axis=1)
-        equal &= (self.reconstruction == other.reconstruction).all(axis=(1, 2))
-        return equal
-
-
-class Graph:
-    """An ONNX graph of the bundle's form in one ONNX Runtime session with one thread."""
-
-    def __init__(self, content: bytes, length: int, features: int, probes: NDArray[np.float32]) -> None:
-        """Load the graph, and find the chunk sizes that agree.
-
-        Args:
-            content: the ONNX file.
-            length: rows of a window.
-            features: features of a window.
-            probes: windows `(p, L, F)` in raw units to compare chunk sizes on; none = the largest size alone is used.
-
-        Raises:
-            ValueError: if ONNX Runtime cannot load the graph, or it has other inputs or outputs.
-        """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3
-        # Weights in a file of their own would be looked for in the working directory: there are none in a bundle.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-        try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no base class of their own
-            message = f"ONNX Runtime cannot load the graph: {str(error).splitlines()[0]}"
-            raise ValueError(message) from None
-        self.length, self.features = length, features
-        self._check()
-        self._binding = self._session.io_binding()
-        self._padded = np.zeros((max(CHUNKS), length, features), np.float32)
-        self._spare = self._empty(max(CHUNKS))
-        seconds = self._agreeing(np.ascontiguousarray(probes[:_PROBES], np.float32))
-        self.chunk = tuple(sorted(seconds))
-        self._covers = covers(seconds)
-
-    def score(self, windows: NDArray[np.float32]) -> Scores:
-        """Score windows `(n, L, F)` float32 in raw units, NaN = missing; n may be 0.
-
-        Raises:
-            ValueError: if the windows have another shape.
-        """
-        if windows.ndim != 3 or windows.shape[1:] != (self.length, self.features):  # noqa: PLR2004 - (n, L, F)
-            message = f"windows have the shape {windows.shape}, (n, {self.length}, {self.features}) is needed"
-            raise ValueError(message)
-        return self._run(np.ascontiguousarray(windows, np.float32), self.chunk[-1], self._covers)
-
-    def encode(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the codes `(n, Z)` of windows `(n, L, F)`."""
-        codes: NDArray[np.float32] = self._session.run(["latent"], {"windows": windows})[0]
-        return codes
-
-    def _check(self) -> None:
-        """Refuse a graph of another form."""
-        inputs = {node.name: node.shape[1:] for node in self._session.get_inputs()}
-        if inputs != {"windows": [self.length, self.features]}:
-            message = f"the graph takes {inputs}, windows of [{self.length}, {self.features}] are needed"
-            raise ValueError(message)
-        missing = {"score", "errors", "reconstruction", "latent"} - {node.name for node in self._session.get_outputs()}
-        if missing:
-            message = f"the graph has no output {min(missing)}"
-            raise ValueError(message)
-
-    def _empty(self, count: int) -> Scores:
-        """Return room for the figures of `count` windows."""
-        return Scores(
-            np.empty(count, np.float32),
-            np.empty((count, self.features), np.float32),
-            np.empty((count, self.length, self.features), np.float32),
-        )
-
-    def _run(self, windows: NDArray[np.float32], largest: int, covers: Sequence[Sequence[int]]) -> Scores:
-        """Run in chunks; results are written where they belong, without a copy.
-
-        Args:
-            windows: `(n, L, F)`, contiguous.
-            largest: size of the chunks that are full.
-            covers: for each number of windows below it, the chunks that they go through; only the last may be padded.
-        """
-        count = len(windows)
-        scores = self._empty(count)
-        whole = count - count % largest
-        for start in range(0, whole, largest):
-            self._call(windows[start : start + largest], scores, start, largest)
-        start = whole
-        for size in covers[count - whole]:
-            rest = count - start
-            if size <= rest:
-                self._call(windows[start : start + size], scores, start, size)
-            else:
-                self._padded[:rest], self._padded[rest:size] = windows[start:], windows[-1]
-                self._call(self._padded, self._spare, 0, size)
-                scores.score[start:] = self._spare.score[:rest]
-                scores.errors[start:] = self._spare.errors[:rest]
-                scores.reconstruction[start:] = self._spare.reconstruction[:rest]
-            start += size
-        return scores
-
-    def _call(self, windows: NDArray[np.float32], scores: Scores, start: int, size: int) -> None:
-        """Run the first `size` windows; their figures go into `scores` from `start` on."""
-        binding, kind = self._binding, np.float32
-        binding.bind_input("windows", "cpu", 0, kind, (size, self.length, self.features), windows.ctypes.data)
-        for name in ("score", "errors", "reconstruction"):
-            column: NDArray[np.float32] = getattr(scores, name)
-            address = column.ctypes.data + start * column.strides[0]
-            binding.bind_output(name, "cpu", 0, kind, (size, *column.shape[1:]), address)
-        self._session.run_with_iobinding(binding)
-
-    def _agreeing(self, probes: NDArray[np.float32]) -> dict[int, float]:
-        """Return the chunk sizes that give the same bits for the same window in every place, and the time of a call.
-
-        Where even the largest size does not agree with itself, each window runs alone: then nothing else can matter.
-        """
-        found: dict[int, float] = {}
-        if len(probes) == 0:
-            return {max(CHUNKS): 1.0}
-        backwards = np.ascontiguousarray(probes[::-1])
-        wanted: Scores | None = None
-        for size in reversed(CHUNKS):
-            padded = [(), *[(size,)] * (size - 1)]
-            begin = time.perf_counter()
-            there = self._run(probes, size, padded)
-            between = time.perf_counter()
-            back = self._run(backwards, size, padded)
-            seconds = min(between - begin, time.perf_counter() - between) / -(-len(probes) // size)
-            turned = Scores(back.score[::-1], back.errors[::-1], back.reconstruction[::-1])
-            if there.same(turned).all() and (wanted is None or there.same(wanted).all()):
-                wanted = there if wanted is None else wanted
-                found[size] = seconds
-        return found or {1: 1.0}
-
-
-def covers(seconds: Mapping[int, float]) -> list[tuple[int, ...]]:
-    """Return for each number of windows below the largest chunk the chunks that take them in the least time.
-
-    Args:
-        seconds: time of a call with a chunk of each size.
-
-    Returns:
-        Sizes, falling. All but the last are full: else the cover without the last would do, in less time.
-    """
-    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-    for count in range(1, max(seconds)):
-        ways = []
-        for size, alone in seconds.items():
-            rest, sizes = best[max(0, count - size)]
-            ways.append((alone + rest, tuple(sorted((size, *sizes), reverse=True))))
-        best.append(min(ways))
-    return [sizes for _, sizes in best]
 
 
 class Model:
@@ -218,20 +35,29 @@ class Model:
     Attributes:
         bundle: where it came from; `bundle.manifest` has features, window, calibration and residuals.
         chunk: the numbers of windows that the graph is run on, rising, found to give the same bits on this machine.
+        threads: how many chunks run side by side at most; of a detector's graphs, of the one with most.
+        rate: windows a second, as seen while loading; of a detector's members, one after the other.
+        warm_up: seconds that loading took, with the looks that chunks and threads were chosen by.
         members: of a bundle with a detector, the graph of each part; they take that part's view of a window.
         arrays: what its voices measure distances by.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """Load the graph.
+
+        Args:
+            bundle: where it is.
+            threads: how many chunks run side by side; None = as many as are measured fastest here. Scores do not
+                depend on it, to the last bit.
 
         Raises:
             BundleError: if a file is not as the manifest says, or the graph is not one for these windows.
         """
+        begin = time.perf_counter()
         self.bundle = bundle
         manifest = bundle.manifest
         try:
-            self.members, self.arrays = _detector(bundle)
+            self.members, self.arrays = _detector(bundle, threads)
             if self.members:
                 self._graph = next(iter(self.members.values()))
             else:
@@ -240,11 +66,17 @@ class Model:
                     manifest.window.length,
                     len(manifest.features),
                     _probes(bundle),
+                    threads,
                 )
         except ValueError as error:
             message = f"bundle {bundle.path}: {error}; train it again"
             raise BundleError(message) from None
+        graphs = list(self.members.values()) or [self._graph]
         self.chunk = self._graph.chunk
+        self.threads = max(graph.threads for graph in graphs)
+        known = all(graph.rate for graph in graphs)
+        self.rate = 1 / sum(1 / graph.rate for graph in graphs) if known else 0.0
+        self.warm_up = time.perf_counter() - begin
 
     def score(self, windows: NDArray[np.float32]) -> Scores:
         """Score windows `(n, L, F)` float32 in raw units, NaN = missing.
@@ -262,7 +94,7 @@ class Model:
         return self._graph.encode(windows)
 
 
-def _detector(bundle: Bundle) -> tuple[dict[str, Graph], dict[str, NDArray[np.float64]]]:
+def _detector(bundle: Bundle, threads: int | None) -> tuple[dict[str, Graph], dict[str, NDArray[np.float64]]]:
     """Return the graphs and arrays of a bundle's detector, none if it has none."""
     detector, features = bundle.manifest.detector, len(bundle.manifest.features)
     if detector is None:
@@ -271,8 +103,8 @@ def _detector(bundle: Bundle) -> tuple[dict[str, Graph], dict[str, NDArray[np.fl
     graphs = {}
     for part in detector.parts:
         if part.onnx is not None:
-            probes = random.normal(size=(_PROBES, part.view.rows, features)).astype(np.float32)
-            graphs[part.name] = Graph(bundle.content(part.onnx), part.view.rows, features, probes)
+            probes = random.normal(size=(PROBES, part.view.rows, features)).astype(np.float32)
+            graphs[part.name] = Graph(bundle.content(part.onnx), part.view.rows, features, probes, threads)
     found = arrays(bundle.content(ARRAYS), ARRAYS, _LARGEST_DETECTOR)
     return graphs, {name: array.astype(np.float64) for name, array in found.items()}
 
@@ -323,7 +155,7 @@ def calibration_windows(bundle: Bundle) -> NDArray[np.float32]:
 
 def _probes(bundle: Bundle) -> NDArray[np.float32]:
     """Return windows to compare chunk sizes on: some of the calibration's, every second one with noise and holes."""
-    windows = calibration_windows(bundle)[:_PROBES].copy()
+    windows = calibration_windows(bundle)[:PROBES].copy()
     random = np.random.default_rng(0)
     noise = random.normal(size=windows[::2].shape) * np.asarray(bundle.manifest.scaling.scale)
     windows[::2] += np.where(random.random(noise.shape) < 0.02, np.nan, noise)  # noqa: PLR2004 - two cells in a hundred

@@ -19,7 +19,8 @@ from models.cells import Cells, TrainingError, check
 from models.checkpoint import Checkpoint, Epoch, fingerprint
 from models.feeding import Feed
 from models.fitting import Fitter, Outcome
-from models.serving import CALIBRATION, Graph
+from models.graph import Graph
+from models.serving import CALIBRATION
 from models.split import Parts, split
 
 if TYPE_CHECKING:

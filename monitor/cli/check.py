@@ -148,7 +148,7 @@ def _core(config: Config, bundle: Bundle, load: Load | None) -> list[str]:
     """
     from models.serving import Model  # loads the engine that runs networks
 
-    model = Model(bundle)
+    model = Model(bundle, None if load is None else 1)  # a load is counted in whole cores
     engine = Engine(config, bundle, model)
     window, threshold = engine.window, engine.pipeline.threshold
     rows = "records" if window.interval is None else f"cells of {window.interval}"

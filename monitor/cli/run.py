@@ -66,6 +66,9 @@ def command(config_path: Path, overrides: tuple[str, ...]) -> None:
             features=len(engine.features),
             window=f"{engine.window.length}/{engine.window.stride}",
             chunk=list(model.chunk),
+            threads=model.threads,
+            windows_per_second=round(model.rate),
+            warm_up_ms=round(model.warm_up * 1e3),
             http=f"{http.host}:{http.port}",
         )
         for name in SIGNALS:

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from models import export
 from models.base import Activation, Shape, find
 from models.cells import TrainingError
-from models.serving import Graph
+from models.graph import Graph
 from models.settings import TrainSettings
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
 from models import errors, linear
-from models.serving import Graph
+from models.graph import Graph
 
 
 def views(count: int = 300) -> NDArray[np.float32]:

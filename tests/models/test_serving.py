@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from models.bundle import Bundle, BundleError
 from models.cells import Cells
-from models.serving import CHUNKS, Graph, Model, Scores, covers
+from models.chunk import Scores
+from models.serving import Model
 
 
 @pytest.fixture(scope="module")
@@ -45,50 +44,6 @@ def test_scores_do_not_depend_on_companions(model: Model, windows: np.ndarray) -
     """A stream's score would change with the other streams in the poll."""
     order = np.random.default_rng(1).permutation(len(windows))
     assert equal(model.score(windows[order]), part(model.score(windows), order))
-
-
-def test_chunk_sizes_that_differ_are_not_used(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A CPU whose kernels differ with the batch would give other bits for each poll."""
-    run = Graph._run
-
-    def other(self: Graph, batch: np.ndarray, size: int, padded: list[tuple[int, ...]]) -> Scores:
-        """Have chunks of one and four windows differ in the last bit, as a kernel of their own would."""
-        scores = run(self, batch, size, padded)
-        if size in {1, 4}:
-            scores.score[:] = np.nextafter(scores.score, np.float32(9))
-        return scores
-
-    monkeypatch.setattr(Graph, "_run", other)
-    assert Model(bundle).chunk == tuple(size for size in CHUNKS if size not in {1, 4})
-
-
-def test_windows_run_alone_where_their_place_matters(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that depends on the place in the batch would break the promise silently."""
-    run = Graph._run
-
-    def other(self: Graph, batch: np.ndarray, size: int, padded: list[tuple[int, ...]]) -> Scores:
-        """Have the place in the batch change the last bit, except in chunks of one."""
-        scores = run(self, batch, size, padded)
-        if size != 1:
-            scores.score[0] = np.nextafter(scores.score[0], np.float32(9))
-        return scores
-
-    monkeypatch.setattr(Graph, "_run", other)
-    assert Model(bundle).chunk == (1,)
-
-
-@given(
-    st.dictionaries(st.sampled_from(CHUNKS), st.floats(0.01, 10), min_size=1),
-)
-def test_covers_take_every_window_in_the_least_time(seconds: dict[int, float]) -> None:
-    """Windows would be left out, or a poll with one window more than a chunk holds would take twice its time."""
-    found = covers(seconds)
-    assert len(found) == max(seconds)
-    for count, sizes in enumerate(found):
-        assert sum(sizes[:-1]) < count <= sum(sizes) or count == 0 == len(sizes)
-        assert sorted(sizes, reverse=True) == list(sizes)
-        took = sum(seconds[size] for size in sizes)
-        assert all(took <= -(-count // size) * alone * (1 + 1e-9) for size, alone in seconds.items())
 
 
 def test_results_of_two_calls_are_apart(model: Model, windows: np.ndarray) -> None:
@@ -165,20 +120,6 @@ def test_another_shape_is_one_line(model: Model, shape: tuple[int, ...]) -> None
     """A config that does not fit the bundle would end in a traceback of ONNX Runtime."""
     with pytest.raises(ValueError, match=r"\(n, 12, 2\) is needed"):
         model.score(np.zeros(shape, np.float32))
-
-
-def test_a_graph_of_another_form_is_refused(bundle: Bundle) -> None:
-    """A bundle put together from two would be served until the first window came."""
-    with pytest.raises(ValueError, match=r"windows of \[24, 2\] are needed"):
-        Graph(bundle.content("model.onnx"), 24, 2, np.empty((0, 24, 2), np.float32))
-    with pytest.raises(ValueError, match="cannot load the graph"):
-        Graph(b"no graph", 12, 2, np.empty((0, 12, 2), np.float32))
-
-
-def test_a_bundle_without_calibration_windows_uses_one_size(bundle: Bundle) -> None:
-    """Sizes that nobody compared would be used."""
-    graph = Graph(bundle.content("model.onnx"), 12, 2, np.empty((0, 12, 2), np.float32))
-    assert graph.chunk == (max(CHUNKS),)
 
 
 def test_a_bundle_of_other_windows_is_one_line(bundle: Bundle) -> None:
