@@ -143,8 +143,8 @@ def test_few_streams_are_written_anew_sooner() -> None:
 
 def test_another_format_is_named() -> None:
     """If it failed, state of a newer version would look damaged, and somebody would delete it."""
-    with pytest.raises(StateError, match="format 2"):
-        read_entry(msgspec.msgpack.encode({"v": 2, "what": [1, 2, 3]}))
+    with pytest.raises(StateError, match="format 3"):
+        read_entry(msgspec.msgpack.encode({"v": 3, "what": [1, 2, 3]}))
     with pytest.raises(StateError, match="is damaged"):
         read_entry(msgspec.msgpack.encode({"v": 1, "meta": 7}))
     with pytest.raises(StateError, match="is damaged"):
