@@ -19,7 +19,7 @@ from monitor.engine import Engine
 from monitor.score import Model
 from monitor.state import StateSettings
 from monitor.state.log import LEAST_SWEEP, SWEEP_STREAMS
-from monitor.state.rows import pack
+from monitor.state.rows import pack, row_bytes
 from monitor.table import AnyColumn, StreamTable
 
 HEADROOM = 0.6
@@ -123,14 +123,16 @@ def _state(
     partition = engine.pipeline.partition("", 0)
     image, decided, active = (
         _sizes(partition.table, columns)
-        for columns in (partition.columns, partition.decision_columns, partition.activity_columns)
+        for columns in (partition.columns, partition.quick_columns, partition.activity_columns)
     )
+    slow = sum(row_bytes(column) / column.every for column in partition.slow_columns)
     streams, records, due = (number / load.partitions for number in (load.streams, load.records, windows))
     # Only what windows decide is committed at once, and a commit writes the partitions that had records since the last.
     commits = min(windows, _COMMITS * members, records)
     changed = _distinct(due, commits, streams)
     others = max(0.0, _distinct(records, commits, streams) - changed)
-    deltas = changed * decided[1] + min(due, commits) * decided[0] + others * active[1] + commits * active[0]
+    deltas = changed * decided[1] + due * slow + others * active[1]
+    deltas += min(due, commits) * decided[0] + commits * active[0]
     sweep = min(state.sweep_records, max(LEAST_SWEEP, SWEEP_STREAMS * streams))
     seconds = 1 / (records / sweep + 1000 / state.sweep_interval.ms)
     images = streams * (image[1] + _NAME)

@@ -18,11 +18,13 @@ class Changed:
         came_or_gone: streams that were admitted or dropped; the table says which of them are live now.
         touched: streams that used a record.
         decided: streams whose line or alert may have changed.
+        refreshed: streams whose slow columns have changed.
     """
 
     came_or_gone: Slots
     touched: Slots
     decided: Slots
+    refreshed: Slots
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class Changes:
     _came_or_gone: list[NDArray[np.integer]] = field(default_factory=list)
     _touched: list[NDArray[np.integer]] = field(default_factory=list)
     _decided: list[NDArray[np.integer]] = field(default_factory=list)
+    _refreshed: list[NDArray[np.integer]] = field(default_factory=list)
     kept: bool = False
     """Whether anybody takes them; off, nothing is collected."""
 
@@ -55,10 +58,16 @@ class Changes:
         if self.kept and len(slots):
             self._decided.append(slots)
 
+    def refreshed(self, slots: NDArray[np.integer]) -> None:
+        """Note streams whose slow columns (`Column.every`) have changed; their line has changed, too."""
+        if self.kept and len(slots):
+            self._refreshed.append(slots)
+
     def take(self) -> Changed:
         """Return what was collected, and begin anew."""
-        found = Changed(_distinct(self._came_or_gone), _distinct(self._touched), _distinct(self._decided))
-        for collected in (self._came_or_gone, self._touched, self._decided):
+        every = (self._came_or_gone, self._touched, self._decided, self._refreshed)
+        found = Changed(*(_distinct(collected) for collected in every))
+        for collected in every:
             collected.clear()
         return found
 

@@ -50,6 +50,7 @@ class Scored:
         warming: `(n,)` bool, not scored because their stream is new to the detector; None = there is no such time.
         said: `(n, M)` float32, what each member of a detector made of the window, on the scale of `score`; None = there
             is no detector.
+        refreshed: slots whose slow columns these windows have changed; None = there are no such columns.
     """
 
     scored: NDArray[np.bool_]
@@ -58,6 +59,7 @@ class Scored:
     reconstruction: NDArray[np.float32]
     warming: NDArray[np.bool_] | None = None
     said: NDArray[np.float32] | None = None
+    refreshed: NDArray[np.int32] | None = None
 
 
 def score(model: Model, parts: list[Windows], max_missing: float) -> list[Scored]:

@@ -25,12 +25,17 @@ _BLOCK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of state: `shape` values of `dtype` for each stream, `initial` in a new stream."""
+    """A column of state: `shape` values of `dtype` for each stream, `initial` in a new stream.
+
+    A column with `every` above 1 is slow: it changes with each so-many-th window of a stream. Its stage says when, and
+    the state's log has it only then.
+    """
 
     name: str
     dtype: DTypeLike
     shape: tuple[int, ...] = ()
     initial: float = 0
+    every: int = 1
 
 
 @dataclass(frozen=True, slots=True)

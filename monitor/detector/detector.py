@@ -8,6 +8,7 @@ without a network: the hour of the day, and values beyond all that came before. 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -138,14 +139,17 @@ class Detector:
             at, slots, values, views = at[sound], slots[sound], values[sound], views[sound]
             vectors = [part[sound] for part in vectors]
         warm = np.empty(len(at), np.bool_)
+        refreshed = [slots[:0]]
         for turn in _rounds(slots):
             warm[turn] = table["voices_seen"][slots[turn]] >= self._settings.warmup
             found.score[at[turn]], told[at[turn]] = self._step(
                 table, slots[turn], windows.end[at[turn]], values[turn], views[turn], [part[turn] for part in vectors]
             )
+            now = slots[turn]
+            refreshed += [now[distance.refreshed(table, now)] for distance in self._distances.values()]
         new = at[~warm]
         warming[new], usable[new], found.score[new], found.errors[new] = True, False, np.nan, 0.0
-        return found
+        return replace(found, refreshed=np.concatenate(refreshed))
 
     def _scaled(
         self, table: StreamTable, slots: NDArray[np.int32], values: NDArray[np.float32]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from monitor.changes import Changes
 from monitor.liveness import Liveness
 from monitor.partition_time import PartitionTime
-from monitor.table import AnyColumn, StreamTable
+from monitor.table import AnyColumn, Column, StreamTable
 from monitor.window import Windower
 
 
@@ -27,6 +27,8 @@ class Partition:
         columns: all columns of the table.
         decision_columns: those that only scoring changes: line, alert machine, and when a stream was last active.
         activity_columns: those of them that every used record changes.
+        slow_columns: those of the decision columns that change seldom, and are noted when they do.
+        quick_columns: the other decision columns.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Partition:
         self.number = number
         self.activity_columns: Sequence[AnyColumn] = (*Liveness.ACTIVITY, *activity)
         self.decision_columns = (*Liveness.ACTIVITY, *decisions)
+        self.slow_columns = tuple(column for column in decisions if isinstance(column, Column) and column.every > 1)
+        self.quick_columns = tuple(column for column in self.decision_columns if column not in self.slow_columns)
         self.columns = (*Liveness.COLUMNS, *windower.columns, *decisions)
         self.table = StreamTable(self.columns)
         self.changes = Changes()

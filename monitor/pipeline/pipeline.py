@@ -177,6 +177,8 @@ class Pipeline:
         active = windowed.judged.arrivals.slot
         partition.changes.touched(active[group_starts(active)])
         partition.changes.decided(windows.slot)
+        if scored.refreshed is not None:
+            partition.changes.refreshed(scored.refreshed)
         partition.changes.decided(np.array([expiry.slot for expiry in ended], np.intp))
         output.alerts.extend(alerts)
         output.windows += len(windows)

@@ -1,7 +1,8 @@
 """What a partition writes into its changelog at a commit.
 
-* **Deltas**: the decision columns (line, alert machine) of streams for which they changed, the activity of streams that
-  sent something, and which streams came and went; a few columnar messages, not one a stream.
+* **Deltas**: the decision columns (line, alert machine) of streams for which they changed, the slow ones only where
+  these did, the activity of streams that sent something, and which streams came and went; a few columnar messages, not
+  one a stream.
 * **Images**: all columns of a bucket of slots, windows included, and the input offset as of which they stand. A sweep
   rewrites all of them, a few at each commit, paced by records and by monotonic time.
 * **META**: one row that says where the state stands.
@@ -135,7 +136,8 @@ class StateLog:
             entries.append((self._delta(), Entry(streams=named)))
         decided = changes.decided
         for columns, slots in (
-            (self._partition.decision_columns, decided),
+            (self._partition.quick_columns, decided),
+            (self._partition.slow_columns, changes.refreshed),
             (self._partition.activity_columns, np.setdiff1d(changes.touched, decided, assume_unique=True)),
         ):
             live = slots[table["live"][slots]]

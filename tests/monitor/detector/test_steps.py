@@ -33,7 +33,7 @@ def test_the_first_distance_is_that_of_the_calibration() -> None:
     covariance, mean, vector = spread @ spread.T + np.eye(5), random.normal(size=5), random.normal(size=(1, 5))
     step = Distance("d", mean, covariance, 50)
     table, slot = one(step.columns)
-    ridge = 1e-6 * np.trace(covariance) / 5 + 1e-4 * np.linalg.eigvalsh(covariance)[-1]
+    ridge = (1e-6 / 5 + 0.5e-4) * np.trace(covariance)
     d = vector[0] - mean
     expected = math.log(d @ np.linalg.inv(covariance + ridge * np.eye(5)) @ d + 1e-9)
     assert step.step(table, slot, vector)[0][0] == pytest.approx(expected, rel=1e-4)
@@ -47,6 +47,33 @@ def test_a_covariance_becomes_the_streams_own() -> None:
     found = [step.step(table, slot, random.normal(3, 10, (1, 4)))[0][0] for _ in range(3000)]
     assert np.mean(found[:40]) > 4.5  # about 400, ten deviations in four directions
     assert np.mean(np.exp(found[-1000:])) == pytest.approx(4, rel=0.15)
+
+
+def test_a_factor_learns_what_its_covariance_would() -> None:
+    """If it failed, what is kept of a covariance would drift away from it, one step of rank one after the other."""
+    random = np.random.default_rng(1)
+    mixed, weight = np.linalg.cholesky(np.diag([4.0, 1.0, 1e-3]) + 0.01), 50.0
+    step = Distance("d", np.zeros(3), np.eye(3), weight)
+    table, slot = one(step.columns)
+
+    def ridge(power: float) -> float:
+        return 1e-6 * max(1e-3, power / 3) + 0.5e-4 * power
+
+    mean, power = np.zeros(3), 3.0
+    covariance = np.eye(3) * (1 + ridge(power))
+    for row in range(4_000):
+        vector = random.normal(size=(1, 3)) @ mixed.T + 1
+        d = vector[0] - mean
+        expected = math.log(d @ np.linalg.solve(covariance, d) + 1e-9)
+        assert step.step(table, slot, vector)[0][0] == pytest.approx(expected, abs=1e-3)
+        mean = mean + max(1 - 0.5 ** (1 / 3000), 1 / (row + weight + 1)) * d
+        turn, left = divmod(row + 1, 8)
+        assert step.refreshed(table, slot)[0] == (row == 0 or left == 0)
+        if left == 0:
+            rate = max(1 - 0.5 ** (8 / 3000), 8 / (row + weight + 1))
+            power = (1 - rate) * (power + rate * d @ d)
+            d = d + (1 if turn // 3 % 2 == 0 else -1) * math.sqrt(3 * ridge(power)) * np.eye(3)[turn % 3]
+            covariance = (1 - rate) * (covariance + rate * np.outer(d, d))
 
 
 def test_a_level_settles_and_stays() -> None:

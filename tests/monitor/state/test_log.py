@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import numpy as np
 import pytest
@@ -15,9 +17,10 @@ from monitor.pipeline import Pipeline
 from monitor.record import Records, RecordSettings
 from monitor.state import ModelMark, Restore, StateError, StateLog, Writer, begun, read_entry, read_meta, stages_of
 from monitor.state.rows import ROWS_LIMIT
-from monitor.threshold import Static
+from monitor.threshold import Static, Unified
 from monitor.window import WindowSettings
 from tests.monitor.batches import Feed
+from tests.monitor.detector.test_detector import LENGTH, course, detector
 from tests.properties.models import PRIOR, LevelModel
 
 FEATURES = ("a",)
@@ -127,6 +130,41 @@ def test_a_sweep_goes_on_without_records_and_ends() -> None:
     log.write(3)
     clock.now += 10
     assert log.idle()
+
+
+def test_what_changes_seldom_is_written_when_it_does() -> None:
+    """If it failed, each commit would write every covariance, or a restart would judge by an old one."""
+    kind = detector("stream")
+    bare = Pipeline(
+        RecordSettings(),
+        WindowSettings(length=LENGTH, stride=1),
+        Unified.Settings(),
+        AlertSettings(),
+        kind,
+        dataclasses.replace(PRIOR, calibrated=True),
+        1,
+    )
+    feed = Feed(bare)
+    table, slow = feed.partition.table, feed.partition.slow_columns
+    assert [table.assign(name) for name in (b"a", b"b")] == [0, 1]
+    log = log_of(feed, sweep_records=10**9)
+    messages: list[Message] = []
+    wrote: dict[int, int] = {}
+    for row, value in enumerate(course(1)[:120, 0].tolist()):
+        before = {column.name: table[column.name].tobytes() for column in slow}
+        samples = [(name, 60_000 * row, value + move) for name, move in (("a", 0.0), ("b", 1.0)) if row >= 3 * move]
+        feed.send(*samples)
+        made = log.write(feed.offset)
+        entries = [read_entry(message.value or b"") for message in made]
+        names = [name for entry in entries if entry.rows is not None for name in entry.rows.columns]
+        wrote[row] = sum(name.split()[0] == slow[0].name for name in names)
+        assert wrote[row] == any(table[column.name].tobytes() != before[column.name] for column in slow)
+        messages += made
+        again = taken_in(feed, messages).partition.table
+        for column in feed.partition.decision_columns:
+            assert again[column.name][:2].tobytes() == table[column.name][:2].tobytes(), column.name
+    assert [column.name for column in slow] == ["part0_factor"]
+    assert 15 < sum(wrote.values()) < 30  # two streams, each with one window in eight
 
 
 def test_few_streams_are_written_anew_sooner() -> None:
