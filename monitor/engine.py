@@ -7,7 +7,7 @@ batches come from or where events go. The daemon and the backtest both drive thi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from models import serving
 from models.bundle import Bundle
-from monitor.alert import Alert
+from monitor.alert import Alert, AlertSettings
 from monitor.codec import Decoded, Decoder, EventEncoder, Reject
 from monitor.config import Config, ConfigError
 from monitor.detector import Detector
 from monitor.duration import Duration
+from monitor.identity import ALL
 from monitor.ignore import Ignore
 from monitor.letters import DeadLetter, Letters
 from monitor.message import Message
@@ -29,7 +30,7 @@ from monitor.quality import Quality
 from monitor.record import Records
 from monitor.score import Model
 from monitor.sources.base import Batch, Key, Rows
-from monitor.sources.batches import without
+from monitor.sources.batches import bounds, without
 from monitor.state import ModelMark
 from monitor.stopwatch import Stopwatch
 from monitor.threshold import Prior
@@ -79,6 +80,7 @@ class Engine:
     """Runs the pipeline over raw batches.
 
     Attributes:
+        config: the configuration.
         window: the window settings as used: the bundle's, and what the configuration adds.
         features: names of the features, in order.
         pipeline: the pipeline.
@@ -86,20 +88,30 @@ class Engine:
         partitions: what is known of each partition.
     """
 
-    def __init__(self, config: Config, bundle: Bundle, model: Model, *, keep_scores: bool = False) -> None:
+    def __init__(
+        self, config: Config, bundle: Bundle, model: Model, *, keep_scores: bool = False, others: Sequence[str] = ()
+    ) -> None:
         """Set up for a bundle.
+
+        Args:
+            config: the configuration.
+            bundle: the model's bundle.
+            model: what scores.
+            keep_scores: whether `Work.output` has a row a window.
+            others: features that only other fleets have: rules about them are not for this one.
 
         Raises:
             ConfigError: if the configuration contradicts the bundle, or itself.
         """
         manifest = bundle.manifest
-        self._config = config
+        self.config = config
         self.window = effective_window(config, bundle)
         self.features = tuple(manifest.features)
         prior = prior_of(bundle, self.window.stride)
         try:
-            ignore = Ignore(config.alert.ignore, self.features) if config.alert.ignore else None
-            wanted = config.alert.quality
+            alert = _own(config.alert, self.features, others)
+            ignore = Ignore(alert.ignore, self.features) if alert.ignore else None
+            wanted = alert.quality
             quality = None if wanted is None else Quality(wanted, self.features)
         except ValueError as error:
             raise ConfigError(str(error)) from None
@@ -136,6 +148,11 @@ class Engine:
         self._letters = Letters(self.features, config.record.max_streams, self._waiting if late else None)
         self.partitions: dict[Key, Partition] = {}
 
+    @property
+    def fleets(self) -> Mapping[str, Engine]:
+        """The engine of each fleet by its pattern: this one has all streams."""
+        return {ALL: self}
+
     def _scorer(self, bundle: Bundle, model: Model) -> Model | Detector:
         """Return what scores windows: the model, or the bundle's detector with the model's members."""
         settings = bundle.manifest.detector
@@ -162,11 +179,11 @@ class Engine:
             if len(batch) == 0:
                 continue
             key = (batch.topic, batch.partition)
-            partition = self._partition(key)
+            partition = self.partition(key)
             found = self._decode(batch, partition, letters)
             inputs.append((partition, found.records))
             decoded[key] = found
-            positions[key] = _last(batch) + 1
+            positions[key] = end_of(batch)
             consumed[batch.topic] += len(batch)
         before = self._counts(inputs)
         self._watch.next()
@@ -200,7 +217,7 @@ class Engine:
 
     def bar(self, batch: Batch | Rows, detail: str) -> Work:
         """Return the one record of a batch as a dead letter, undecoded: the process has died of it, again and again."""
-        partition = self._partition((batch.topic, batch.partition))
+        partition = self.partition((batch.topic, batch.partition))
         letter = self._letters.crash(batch, detail)
         partition.barred.append(letter.offset)
         partition.counts["dead_lettered"] += 1
@@ -231,7 +248,7 @@ class Engine:
             model.length,
             self._group,
             shape,
-            self._config.sha256(self.window),
+            self.config.sha256(self.window),
         )
         none = np.zeros(0, np.float32)
         shown = alerts if figures else [replace(alert, shares=none, actual=none, expected=none) for alert in alerts]
@@ -268,7 +285,8 @@ class Engine:
             seen.setdefault(topic, Counter()).update(partition.table.slots.keys())
         return sum(1 for counter in seen.values() for count in counter.values() if count > 1)
 
-    def _partition(self, key: Key) -> Partition:
+    def partition(self, key: Key) -> Partition:
+        """Return what is known of a partition, which may be nothing yet."""
         partition = self.partitions.get(key)
         if partition is None:
             partition = self.partitions[key] = self.pipeline.partition(*key)
@@ -300,6 +318,21 @@ class Engine:
         return sum((partition.counts for partition, _ in inputs), Counter())
 
 
+def _own(alert: AlertSettings, features: Sequence[str], others: Sequence[str]) -> AlertSettings:
+    """Return section `alert` without what is said of features that only other fleets have."""
+    foreign = set(others) - set(features)
+    rules = [
+        rule.model_copy(update={"features": tuple(name for name in rule.features if name not in foreign)})
+        for rule in alert.ignore
+        if not rule.features or set(rule.features) - foreign
+    ]
+    quality = alert.quality
+    if quality is not None:
+        ranges = {name: ends for name, ends in quality.out_of_range.items() if name not in foreign}
+        quality = quality.model_copy(update={"out_of_range": ranges})
+    return alert.model_copy(update={"ignore": tuple(rules), "quality": quality}) if foreign else alert
+
+
 def _letter(batch: Batch, reject: Reject) -> DeadLetter:
     i = reject.index
     return DeadLetter(
@@ -307,12 +340,9 @@ def _letter(batch: Batch, reject: Reject) -> DeadLetter:
     )
 
 
-def _last(batch: Batch | Rows) -> int:
-    """Return the largest offset of a batch that is not empty."""
-    if isinstance(batch, Batch):
-        return batch.offsets[-1]
-    last = int(batch.offset[-1]) if len(batch.offset) else -1
-    return max([last, *(row.offset for row in batch.refused)])
+def end_of(batch: Batch | Rows) -> int:
+    """Return the offset behind a batch that is not empty."""
+    return bounds(batch)[1] + 1
 
 
 def _shown(value: object) -> str:

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from dataclasses import dataclass, field
 
 import structlog
 
 from monitor.config import Config
-from monitor.engine import Engine, Work
+from monitor.engine import Work
+from monitor.fleets import AnyEngine
 from monitor.message import Message
-from monitor.pipeline import Partition
+from monitor.shares import Log, Restoring, Shares, Taken
 from monitor.sources.base import Gained, Key, Source, SourceError
-from monitor.state import Restore, StateError, StateLog, Writer, begun, read_meta, stages_of
-from monitor.state.adoption import adopt, check_bundle
-from monitor.state.stages import Generation
+from monitor.state import StateError, read_meta
 
 log = structlog.get_logger(__name__)
 
@@ -93,20 +91,18 @@ def _skip(key: Key, offset: int) -> str:
 
 
 class Keeper:
-    """Keeps the state of the partitions of one engine."""
+    """Keeps the state of the partitions of one engine, or of several fleets'."""
 
-    def __init__(self, config: Config, engine: Engine, source: Source) -> None:
+    def __init__(self, config: Config, engine: AnyEngine, source: Source) -> None:
         """Set up.
 
         Raises:
             SourceError: if there is no place for the state.
         """
-        self._settings, self._engine, self._source = config.state, engine, source
+        self._engine, self._source = engine, source
         self._store = source.store(config.state)
-        self._stages = stages_of(engine.pipeline, engine.features)
-        versions = {library: version(library) for library in ("numpy", "onnxruntime")}
-        self._writer = Writer(engine.model, config.sha256(engine.window), versions)
-        self._logs: dict[Key, StateLog] = {}
+        self._shares, self._policy = Shares(config, engine), config.state.on_new_bundle
+        self._logs: dict[Key, Log] = {}
         self._gained: dict[Key, Gained] = {}
         self._ends: dict[Key, int] = {}  # of the logs of gained partitions, looked up together
         self._current: tuple[Key, Iterator[Begun | None]] | None = None
@@ -210,7 +206,7 @@ class Keeper:
 
     def _restore(self, key: Key, place: Gained, end: int) -> Iterator[Begun | None]:
         """Yield None after each slice, and the partition at last."""
-        store, engine = self._store, self._engine
+        store = self._store
         if store is None:
             return
         progress = Progress(key)
@@ -238,23 +234,22 @@ class Keeper:
                 f" `{_skip(key, meta.next_offset)}` sets the group's offset to where the state stands"
             )
             raise DoubtfulError(message)
-        check_bundle(meta, self._writer.model, self._settings.on_new_bundle)
-        partition = engine.pipeline.partition(*key)
-        restore = Restore(partition, meta, self._stages)
+        restoring = Restoring(self._shares, key, meta)
+        restoring.check(self._policy)
         for values in store.read(key, meta.log, end):
             for value in values:
-                restore.apply(value)
+                restoring.apply(value)
             progress.entries += len(values)
             progress.tell()
             yield None
-        begin = restore.finish(place.offset)
+        begin = restoring.finish(place.offset)
         for batches in self._source.again(key, begin, place.offset):
             for batch in batches:
-                restore.rewind(engine.pipeline.windower, engine.again(batch, partition))
+                restoring.rewind(batch)
                 progress.records += len(batch)
             progress.tell()
             yield None
-        yield self._taken_on(restore, place, end, progress)
+        yield self._taken_on(restoring, place, end, progress)
 
     def _fresh(self, key: Key, place: Gained, end: int) -> Begun:
         """Begin a partition without state."""
@@ -266,63 +261,28 @@ class Keeper:
                 " begin anew at source.start"
             )
             raise DoubtfulError(message)
-        partition = self._engine.pipeline.partition(*key)
-        self._keep(partition, place, end, begun(self._stages, place.offset))
+        self._keep(key, self._shares.fresh(key, place.offset), place, end)
         return Begun(key, place.offset, commit=True)
 
-    def _taken_on(self, restore: Restore, place: Gained, end: int, progress: Progress) -> Begun:
+    def _taken_on(self, restoring: Restoring, place: Gained, end: int, progress: Progress) -> Begun:
         """Begin a partition with the state that was restored."""
-        partition, meta = restore.partition, restore.meta
-        partition.changes.kept = True
-        pipeline, policy = self._engine.pipeline, self._settings.on_new_bundle
-        adopted = adopt(restore, pipeline, self._stages, self._writer.model, policy)
-        self._keep(partition, place, end, adopted.stages, restore)
+        taken = restoring.taken(self._policy)
+        self._keep(progress.key, taken, place, end)
         seconds = time.monotonic() - progress.began
         log.info(
             "restored",
             partition=name(progress.key),
-            streams=partition.table.live_count,
+            streams=taken.streams,
             entries=progress.entries,
             records=progress.records,
             seconds=round(seconds, 3),
         )
-        if adopted.changed:
-            log.warning(
-                "state_adopted",
-                partition=name(progress.key),
-                bundle_before=meta.model.sha256[:12],
-                restarted=adopted.restarted,
-                resolved=len(adopted.alerts),
-            )
-        work = None
-        if adopted.alerts:
-            positions = {progress.key: place.offset}
-            work = self._engine.resolved(
-                adopted.alerts, positions, meta.model, figures="alert" not in adopted.restarted
-            )
-        return Begun(progress.key, place.offset, adopted.changed, work, seconds, progress.records)
+        return Begun(progress.key, place.offset, taken.changed, taken.work, seconds, progress.records)
 
-    def _keep(
-        self,
-        partition: Partition,
-        place: Gained,
-        end: int,
-        stages: Mapping[str, Generation],
-        restore: Restore | None = None,
-    ) -> None:
+    def _keep(self, key: Key, taken: Taken, place: Gained, end: int) -> None:
         """Hand a partition to the engine, and write its log from here on."""
-        partition.changes.kept = True
-        self._engine.partitions[partition.key] = partition
-        self._logs[partition.key] = StateLog(
-            partition,
-            "" if self._store is None else self._store.topic(partition.topic),
-            place.offset,
-            writer=replace(self._writer, input=place.identity),
-            stages=stages,
-            pending=self._engine.pipeline.pending,
-            sweep_records=self._settings.sweep_records,
-            sweep_seconds=self._settings.sweep_interval.ms / 1000,
-            position=end,
-            before=None if restore is None else restore.meta,
-            images=None if restore is None else restore.images,
-        )
+        for fleet, share in taken.shares.items():
+            share.partition.changes.kept = True
+            self._engine.fleets[fleet].partitions[key] = share.partition
+        topic = "" if self._store is None else self._store.topic(key[0])
+        self._logs[key] = self._shares.log(taken, place, topic, end)

@@ -98,13 +98,14 @@ class Letters:
             return self._held.get(key, {}).get(offset, (None, None))
         if isinstance(batch, Batch):
             return batch.keys[at], batch.values[at]
-        return None, self._row(batch, at)
+        return None, row_bytes(self._features, batch, at)
 
-    def _row(self, rows: Rows, at: int) -> bytes:
-        """Return a row of a recording that has no bytes of its own, as the record v1 that says the same."""
-        values = {
-            name: None if np.isnan(value) else float(str(value))
-            for name, value in zip(self._features, rows.values[at], strict=True)
-        }
-        stream = rows.streams[int(rows.stream[at])]
-        return msgspec.json.encode({"stream": stream, "time": to_iso(int(rows.time[at])), "values": values})
+
+def row_bytes(features: Sequence[str], rows: Rows, at: int) -> bytes:
+    """Return a row of a recording that has no bytes of its own, as the record v1 that says the same."""
+    values = {
+        name: None if np.isnan(value) else float(str(value))
+        for name, value in zip(features, rows.values[at], strict=True)
+    }
+    stream = rows.streams[int(rows.stream[at])]
+    return msgspec.json.encode({"stream": stream, "time": to_iso(int(rows.time[at])), "values": values})

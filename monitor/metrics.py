@@ -133,12 +133,14 @@ class Metrics:
         """Return what a scrape gets, as `content_type`."""
         return generate_latest(self.registry)
 
-    def describe_model(self, sha256: str, kind: str, window_length: int) -> None:
-        """Say which model is loaded."""
+    def describe_model(self, sha256: str, kind: str, window_length: int, fleet: str | None = None) -> None:
+        """Say which model is loaded; `fleet` is the glob of the streams that it is for, None where it is for all."""
         if self._model is None:
             documentation = "The model that scores here: hash of its bundle.json, kind, records in a window."
-            self._model = Info("tidegauge_model", documentation, registry=self.registry)
-        self._model.info({"sha256": sha256, "kind": kind, "window_length": str(window_length)})
+            labels = () if fleet is None else ("fleet",)
+            self._model = Info("tidegauge_model", documentation, labels, registry=self.registry)
+        model = self._model if fleet is None else self._model.labels(fleet)
+        model.info({"sha256": sha256, "kind": kind, "window_length": str(window_length)})
 
     def assign(self, partitions: Iterable[tuple[str, int]]) -> None:
         """Make the series of partitions that this member has got."""

@@ -20,7 +20,8 @@ import structlog
 from monitor.breaker import Breaker
 from monitor.config import Config
 from monitor.delivery import Delivery
-from monitor.engine import Engine, Work
+from monitor.engine import Work
+from monitor.fleets import AnyEngine
 from monitor.http import Health
 from monitor.keeper import EXIT_OPERATOR, Keeper
 from monitor.metrics import Metrics, error_type
@@ -45,7 +46,7 @@ class Service:
     def __init__(
         self,
         config: Config,
-        engine: Engine,
+        engine: AnyEngine,
         source: Source,
         sinks: Sequence[Sink],
         metrics: Metrics,

@@ -7,15 +7,19 @@ from pathlib import Path
 
 import click
 
-from models.bundle import Bundle, BundleError, read
+from models.bundle import BundleError
 from monitor.capacity import Load
 from monitor.cli import _capacity, _quiet
+from monitor.cli._engine import bundles_of, load_models
 from monitor.cli._kafka import connection, needed
 from monitor.cli._options import set_option
 from monitor.cli._retention import retention
 from monitor.cli._size import size
 from monitor.config import Config, ConfigError, load
+from monitor.config.model import covers
 from monitor.engine import Engine
+from monitor.fleets import Loaded, engine_for
+from monitor.identity import ALL
 from monitor.kafka.clients import require_client
 from monitor.kafka.errors import KafkaProblem
 from monitor.kafka.topics import Cluster, Found, Topic
@@ -62,8 +66,7 @@ def command(
     wrong += [f"{name}: {line}" for line in _client(config)]
     said: list[str] = []
     try:
-        bundle = read(config.model.bundle)
-        said += _core(config, bundle, Load(streams, rate, partitions) if capacity else None)
+        said += _core(config, Load(streams, rate, partitions) if capacity else None)
     except (BundleError, ConfigError) as error:
         wrong.append(f"{name}: {error}")
     unreachable: KafkaProblem | None = None
@@ -139,17 +142,27 @@ def _edges(config: Config) -> list[str]:
     return lines
 
 
-def _core(config: Config, bundle: Bundle, load: Load | None) -> list[str]:
-    """Say what becomes of records, and what a load takes.
+def _core(config: Config, load: Load | None) -> list[str]:
+    """Say what becomes of records, and what a load takes; fleet by fleet, where there are several.
 
     Raises:
-        BundleError: if the model cannot be loaded.
+        BundleError: if a bundle cannot be read, or its model not loaded.
         ConfigError: if bundle and configuration contradict each other.
     """
-    from models.serving import Model  # loads the engine that runs networks
+    loaded = load_models(bundles_of(config))
+    engine = engine_for(config, loaded)
+    if list(loaded) == [ALL]:
+        return _fleet(config, engine.fleets[ALL], loaded[ALL], load)
+    left = "" if any(covers(glob, ALL) for glob in loaded) else "; streams that none of them matches are filtered"
+    lines = [f"fleets: {', '.join(loaded)}: a stream is of the first that its id matches{left}"]
+    for name, each in engine.fleets.items():
+        lines += [f"fleet {name}: {line}" for line in _fleet(config, each, loaded[name], load)]
+    return lines
 
-    model = Model(bundle, None if load is None else 1)  # a load is counted in whole cores
-    engine = Engine(config, bundle, model)
+
+def _fleet(config: Config, engine: Engine, loaded: Loaded, load: Load | None) -> list[str]:
+    """Say what becomes of the records of one bundle's streams, and what it takes if the load is all theirs."""
+    bundle, model = loaded.bundle, loaded.model
     window, threshold = engine.window, engine.pipeline.threshold
     rows = "records" if window.interval is None else f"cells of {window.interval}"
     names = engine.features if len(engine.features) <= _NAMED else (*engine.features[:_NAMED], "…")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import click
 
-from models.bundle import read
 from monitor.cli import _quiet
+from monitor.cli._engine import bundles_of, load_models
 from monitor.cli._options import config_option, json_option, set_option
 from monitor.config import load
 from monitor.dataset import read_ranges
-from monitor.replay import EventFile, ScoreFile, replay
+from monitor.replay import EventFile, ScoreFile, replay_fleets
 from monitor.sources import for_recording
 
 
@@ -58,19 +58,17 @@ def command(  # noqa: PLR0913, PLR0917 - each is an option
     config = load(config_path, overrides)
     _quiet.configure(config)
     ranges = None if labels is None else read_ranges(labels, config.record)
-    checked = read(config.model.bundle if bundle is None else bundle)
-    from models.serving import Model  # after the checks above: it loads the engine that runs networks
-
+    bundles = bundles_of(config, bundle)
+    features = tuple(dict.fromkeys(name for each in bundles.values() for name in each.manifest.features))
     with ExitStack() as outputs:
         events = None if out is None else outputs.enter_context(EventFile(out))
         scores = None if scores_path is None else outputs.enter_context(ScoreFile.open(scores_path))
-        source = for_recording(recordings, config.source).build(config.record, checked.manifest.features)
+        source = for_recording(recordings, config.source).build(config.record, features)
         began = time.monotonic()
         with _bar() as progress:
-            report = replay(
+            report = replay_fleets(
                 config,
-                checked,
-                Model(checked),
+                load_models(bundles),
                 source,
                 out=events,
                 scores=scores,

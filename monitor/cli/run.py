@@ -14,13 +14,14 @@ from types import FrameType
 import click
 import structlog
 
-from models.bundle import read
 from monitor import logs
 from monitor.breaker import Breaker, place
+from monitor.cli._engine import bundles_of, described, load_models
 from monitor.cli._options import config_option, set_option
 from monitor.config import ConfigError, load
-from monitor.engine import Engine
+from monitor.fleets import engine_for
 from monitor.http import Health, HttpServer
+from monitor.identity import ALL
 from monitor.metrics import Metrics
 from monitor.relay import Relay, relayed, relays
 from monitor.service import Service
@@ -48,27 +49,19 @@ def command(config_path: Path, overrides: tuple[str, ...]) -> None:
         message = f"{config_path}: sink: missing: where do alerts go?"
         raise ConfigError(message)
     logs.configure(config.log, config.secrets())
-    bundle = read(config.model.bundle)
-    from models.serving import Model  # after the checks above: it loads the engine that runs networks
-
-    model = Model(bundle)
-    engine = Engine(config, bundle, model)
+    loaded = load_models(bundles_of(config))
+    engine = engine_for(config, loaded)
     metrics = Metrics(config.topics())
-    metrics.describe_model(bundle.sha256, bundle.manifest.members[0].kind, engine.window.length)
+    one = list(engine.fleets) == [ALL]
+    for fleet, each in engine.fleets.items():
+        metrics.describe_model(each.model.sha256, each.model.kind, each.model.length, None if one else fleet)
+    told = {fleet: described(each, loaded[fleet]) for fleet, each in engine.fleets.items()}
     health = Health()
     status = 1
     with HttpServer(config.http, metrics, health) as http:
         log.info(
             "starting",
-            bundle=str(bundle.path),
-            sha256=bundle.sha256[:12],
-            kind=bundle.manifest.members[0].kind,
-            features=len(engine.features),
-            window=f"{engine.window.length}/{engine.window.stride}",
-            chunk=list(model.chunk),
-            threads=model.threads,
-            windows_per_second=round(model.rate),
-            warm_up_ms=round(model.warm_up * 1e3),
+            **(told[ALL] if one else {"fleets": told}),
             http=f"{http.host}:{http.port}",
         )
         for name in SIGNALS:

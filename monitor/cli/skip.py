@@ -8,15 +8,16 @@ from pathlib import Path
 import click
 
 from monitor.cli import _quiet
+from monitor.cli._engine import engine_of
 from monitor.cli._options import json_option, set_option
-from monitor.cli.state._open import engine_of, tell
+from monitor.cli.state._open import tell
 from monitor.config import Config, load
 from monitor.delivery import DeadLetterFile, letter_message
 from monitor.kafka.takeover import Place
 from monitor.message import Message
 from monitor.sources.base import Key, SourceError
 from monitor.upkeep.group import StateTopics
-from monitor.upkeep.reading import EXIT_OPERATOR, Loaded, Reader
+from monitor.upkeep.reading import EXIT_OPERATOR, LoadedFleets, Reader
 from monitor.upkeep.skipping import MOST, Between, between
 
 
@@ -67,9 +68,8 @@ def command(
                 tell(f"skipped: {reason}")
             messages = _letters(config, found)
             if loaded is not None:
-                loaded.partition.counts["dead_lettered"] += len(found.letters)
-                name, end = state.store.topic(topic), state.store.ends([key])[key]
-                messages += loaded.whole(to).messages(name, engine.pipeline.pending, end)
+                loaded.dead_lettered(len(found.letters))
+                messages += loaded.messages(state.store.topic(topic), to, state.store.ends([key])[key])
             state.put(takeover, messages, {key: to})
     lost = max(0, min(place.first, to) - stands)
     fields = {
@@ -88,7 +88,7 @@ def command(
     click.echo(f"{topic}-{partition}  from {stands} to {to}: {len(found.letters)} dead letters, {lost} records gone")
 
 
-def _stands(key: Key, place: Place, loaded: Loaded | None) -> int:
+def _stands(key: Key, place: Place, loaded: LoadedFleets | None) -> int:
     """Return where the partition stands: where its state does, or else the group.
 
     Raises:

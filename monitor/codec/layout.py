@@ -84,8 +84,7 @@ class Layout:
             else None
         )
         struct = self.struct = _struct(tree, (), where)
-        decoder = msgspec.msgpack.Decoder(struct) if settings.codec == "msgpack" else msgspec.json.Decoder(struct)
-        self.decode: Callable[[bytes], Any] = decoder.decode
+        self.decode = _decoder(settings, struct)
         self._extra_values = (
             [attrgetter(_attribute_path((*parent, name), tree)) for name in self.extras]
             if settings.layout == "wide"
@@ -116,6 +115,18 @@ class Layout:
     def unknown(self, struct: Any) -> int:  # noqa: ANN401 - a type that is made at run time
         """Return how many unknown features a record has."""
         return sum(1 for value in self._extra_values if bytes(value(struct)))
+
+
+def stream_decoder(settings: RecordSettings) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]:
+    """Return what reads nothing of a record but its stream id: bytes → struct, and struct → id or None."""
+    tree: _Tree = {}
+    getter = attrgetter(_place(tree, settings.stream, (str | int | None, None)))
+    return _decoder(settings, _struct(tree, (), None)), getter
+
+
+def _decoder(settings: RecordSettings, struct: type[msgspec.Struct]) -> Callable[[bytes], Any]:
+    kind = msgspec.msgpack.Decoder if settings.codec == "msgpack" else msgspec.json.Decoder
+    return kind(struct).decode
 
 
 def fit_name(name: str) -> bool:

@@ -4,6 +4,15 @@ Strict: an unknown or doubled key, or a value of a wrong type, is an error that 
 """
 
 from monitor.config.loading import EXIT_CONFIG, ConfigError, load
-from monitor.config.settings import Config, DeadLetterSettings, ModelSettings
+from monitor.config.model import FleetSettings, ModelSettings
+from monitor.config.settings import Config, DeadLetterSettings
 
-__all__ = ["EXIT_CONFIG", "Config", "ConfigError", "DeadLetterSettings", "ModelSettings", "load"]
+__all__ = [
+    "EXIT_CONFIG",
+    "Config",
+    "ConfigError",
+    "DeadLetterSettings",
+    "FleetSettings",
+    "ModelSettings",
+    "load",
+]

@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from models.settings import TrainSettings
 from monitor import sinks, sources
 from monitor.alert import AlertSettings
+from monitor.config.model import ModelSettings
 from monitor.http import HttpSettings
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.names import TopicName
@@ -45,14 +46,6 @@ if TYPE_CHECKING:
 else:
     AnySource = Annotated[reduce(or_, sources.kinds().values()), Field(discriminator="type")]
     AnySink = Annotated[reduce(or_, sinks.kinds().values()), Field(discriminator="type")]
-
-
-class ModelSettings(BaseModel):
-    """Section `model`: what scores the windows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    bundle: Path = Field(Path("bundle"), description="directory that `tidegauge train` wrote")
 
 
 class DeadLetterSettings(BaseModel):

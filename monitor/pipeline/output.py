@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,3 +75,25 @@ class Output:
     anomaly_scores: list[NDArray[np.float64]] = field(default_factory=list)
     clock_resets: int = 0
     scores: dict[tuple[str, int], list[ScoreRows]] = field(default_factory=dict)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Output]) -> Output:
+        """Return what several pipelines made of their streams' parts of one batch."""
+        whole = cls(alerts=sorted((alert for part in parts for alert in part.alerts), key=lambda alert: alert.order))
+        for part in parts:
+            for mine, theirs in (
+                (whole.late, part.late),
+                (whole.repeated, part.repeated),
+                (whole.refused, part.refused),
+            ):
+                for key, offsets in theirs.items():
+                    mine.setdefault(key, []).extend(offsets)
+            for key, rows in part.scores.items():
+                whole.scores.setdefault(key, []).extend(rows)
+            whole.windows += part.windows
+            whole.scored += part.scored
+            whole.unscored += part.unscored
+            whole.ignored += part.ignored
+            whole.anomaly_scores += part.anomaly_scores
+            whole.clock_resets += part.clock_resets
+        return whole

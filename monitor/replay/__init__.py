@@ -22,7 +22,7 @@ In a column `label`, a run of labelled rows of a stream is one event. Labels fro
 
 from monitor.replay.events import EventFile
 from monitor.replay.report import ColdStart, Report, WarmStart
-from monitor.replay.runner import replay
+from monitor.replay.runner import replay, replay_fleets
 from monitor.replay.scores import ScoreFile, ScoreFormat
 
-__all__ = ["ColdStart", "EventFile", "Report", "ScoreFile", "ScoreFormat", "WarmStart", "replay"]
+__all__ = ["ColdStart", "EventFile", "Report", "ScoreFile", "ScoreFormat", "WarmStart", "replay", "replay_fleets"]

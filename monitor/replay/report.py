@@ -11,6 +11,7 @@ from typing import Any
 
 from monitor import __version__
 from monitor.alert import RULE
+from monitor.identity import ALL
 
 _NAMED = 5
 """So many streams are named."""
@@ -81,8 +82,8 @@ class Report:
         faults: alerts on the data themselves that fired, by kind; None where `alert.quality` asks for none.
         figures: what the labels say; empty without labels.
         strangers: labelled streams of which the recording has no record that was used.
-        model: kind and sha256 of the model.
-        config_sha256: hash of the settings that decide what is an alert.
+        models: of each fleet, by its glob, kind and sha256 of the model, and config_sha256, the hash of the settings
+            that decide what is an alert.
     """
 
     records: int
@@ -95,8 +96,7 @@ class Report:
     alerts: int
     events: int
     cold: tuple[ColdStart, ...]
-    model: Mapping[str, str]
-    config_sha256: str
+    models: Mapping[str, Mapping[str, str]]
     figures: Mapping[str, float | int | None] = field(default_factory=dict)
     strangers: tuple[str, ...] = ()
     warm: tuple[WarmStart, ...] = ()
@@ -120,10 +120,17 @@ class Report:
             "events": self.events,
             "cold_start": [{"topic": c.topic, "partition": c.partition, "offset": c.offset} for c in self.cold],
             "warm_start": [asdict(start) for start in self.warm],
-            "model": dict(self.model),
-            "config_sha256": self.config_sha256,
+            **self._models(),
             "versions": versions(),
         }
+
+    def _models(self) -> dict[str, Any]:
+        """Return what there is to say of the model; of those of several fleets."""
+        if list(self.models) != [ALL]:
+            return {"fleets": {name: dict(each) for name, each in self.models.items()}}
+        only = dict(self.models[ALL])
+        config = only.pop("config_sha256")
+        return {"model": only, "config_sha256": config}
 
     def lines(self) -> list[str]:
         """Return it for people."""

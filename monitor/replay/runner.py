@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import numpy as np
 from models.bundle import Bundle
 from monitor.config import Config
 from monitor.dataset import Range
-from monitor.engine import Engine
+from monitor.fleets import Loaded, engine_for
+from monitor.identity import ALL
 from monitor.quality import KINDS
 from monitor.record import CLASSES, Records, RecordSettings
 from monitor.replay.events import EventFile
@@ -62,13 +63,28 @@ def replay(  # noqa: PLR0913 - what a recording is read with, and where its outp
     progress: Callable[[int], None] | None = None,
     state: Path | None = None,
 ) -> Report:
+    """Run production over a recording with one bundle for all streams; see `replay_fleets`."""
+    loaded = {ALL: Loaded(bundle, model)}
+    return replay_fleets(config, loaded, source, out=out, scores=scores, ranges=ranges, progress=progress, state=state)
+
+
+def replay_fleets(
+    config: Config,
+    loaded: Mapping[str, Loaded],
+    source: Source,
+    *,
+    out: EventFile | None = None,
+    scores: ScoreFile | None = None,
+    ranges: Sequence[Range] | None = None,
+    progress: Callable[[int], None] | None = None,
+    state: Path | None = None,
+) -> Report:
     """Run production over a recording to its end, and close it.
 
     Args:
         config: the configuration; its sinks, dead letters and group are not touched.
-        bundle: the model's bundle.
-        model: what scores.
-        source: the recording.
+        loaded: bundle and model of each fleet, by its glob.
+        source: the recording; its rows have the features of all fleets.
         out: takes the events.
         scores: takes a row a window.
         ranges: labels; None = those of the recording's column `label`, if it has one.
@@ -76,12 +92,15 @@ def replay(  # noqa: PLR0913 - what a recording is read with, and where its outp
         state: a snapshot to begin with: records that it has seen are left out.
 
     Raises:
-        ConfigError: if the configuration contradicts the bundle.
+        ConfigError: if the configuration contradicts a bundle.
         SourceError: if the recording or the snapshot cannot be read.
         SinkError: if an output cannot be written.
     """
-    engine = Engine(config, bundle, model, keep_scores=scores is not None)
-    tap = engine.pipeline.windower = _Tap(engine.window, config.record, len(engine.features))
+    engine = engine_for(config, loaded, keep_scores=scores is not None)
+    taps = []
+    for each in engine.fleets.values():
+        tap = each.pipeline.windower = _Tap(each.window, config.record, len(each.features))
+        taps.append(tap)
     begun: dict[Key, int] = {}
     raises, column = Raises(), LabelColumn()
     reasons: Counter[str] = Counter()
@@ -112,35 +131,42 @@ def replay(  # noqa: PLR0913 - what a recording is read with, and where its outp
                 progress(records)
     finally:
         source.close()
-    counts = sum((partition.counts for partition in engine.partitions.values()), Counter[str]())
+    every = [partition for each in engine.fleets.values() for partition in each.partitions.values()]
+    counts = sum((partition.counts for partition in every), Counter[str]())
     counts.subtract(sum((begun.counts for begun in warm.begun.values()), Counter[str]()))
+    spans = [found for tap in taps for found in tap.spans.values()]
+    models = {
+        name: {"kind": each.model.kind, "sha256": each.model.sha256, "config_sha256": config.sha256(each.window)}
+        for name, each in engine.fleets.items()
+    }
     labels = ranges if ranges is not None else column.events() if column.present else None
     return Report(
         records=records,
         classes={name: counts[name] for name in CLASSES},
         pending=engine.pending(),
         reasons=reasons,
-        streams=sum(map(len, tap.spans.values())),
+        streams=sum(map(len, spans)),
         windows=windows,
         scored=scored,
         alerts=len(raises.alerts),
         events=events,
         cold=_cold(config, {key: first for key, first in begun.items() if key not in warm.begun}),
         warm=tuple(replace(each.start, first=begun.get(key)) for key, each in warm.begun.items()),
-        model={"kind": bundle.manifest.members[0].kind, "sha256": bundle.sha256},
-        config_sha256=config.sha256(engine.window),
+        models=models,
         faults=None if config.alert.quality is None else {kind: raises.faults[kind] for kind in KINDS},
-        figures={} if labels is None else _judged(labels, raises, tap),
-        strangers=tuple(sorted({label.stream for label in labels or ()} - set().union(*tap.spans.values()))),
+        figures={} if labels is None else _judged(labels, raises, spans),
+        strangers=tuple(sorted({label.stream for label in labels or ()} - set().union(*spans))),
     )
 
 
-def _judged(labels: Sequence[Range], raises: Raises, tap: _Tap) -> dict[str, float | int | None]:
-    """Return what the labels say."""
-    parts = [span for spans in tap.spans.values() for span in spans.values()]
+def _judged(
+    labels: Sequence[Range], raises: Raises, spans: Sequence[Mapping[str, Span]]
+) -> dict[str, float | int | None]:
+    """Return what the labels say; `spans` are those of the streams of each table."""
+    parts = [span for found in spans for span in found.values()]
     joined: dict[str, Span] = {}
-    for spans in tap.spans.values():
-        for name, (first, last) in spans.items():
+    for found in spans:
+        for name, (first, last) in found.items():
             known = joined.get(name, (first, last))
             joined[name] = (min(known[0], first), max(known[1], last))
     return figures(labels, list(raises.alerts.values()), joined, days_of(parts))

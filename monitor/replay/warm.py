@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from monitor.engine import Engine, Work
+from monitor.engine import Work
+from monitor.fleets import AnyEngine
 from monitor.replay.report import WarmStart
 from monitor.sources.base import Batch, Key, Rows, SourceError
 from monitor.state import StateError
-from monitor.state.adoption import adopt, check_bundle
 from monitor.state.settings import Policy
 from monitor.state.snapshot import Snapshot
-from monitor.upkeep.reading import EXIT_OPERATOR, Loaded, Reader, refused
+from monitor.upkeep.reading import EXIT_OPERATOR, LoadedFleets, Reader, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Warm:
         works: what taking them on publishes: the ends of alerts of another model.
     """
 
-    def __init__(self, engine: Engine, folder: Path | None, policy: Policy) -> None:
+    def __init__(self, engine: AnyEngine, folder: Path | None, policy: Policy) -> None:
         """Restore them; without a folder there are none.
 
         Raises:
@@ -63,7 +63,7 @@ class Warm:
         for key in sorted(snapshot.parts):
             loaded = reader.load(key)
             if loaded is not None:
-                self._take(engine, key, loaded, reader, policy)
+                self._take(engine, key, loaded, policy)
 
     def cut(self, batch: Batch | Rows) -> Batch | Rows:
         """Return what of a batch the state has not seen."""
@@ -85,17 +85,18 @@ class Warm:
         }
         return replace(batch, **parts) if begin else batch  # type: ignore[arg-type]  # each part is of its column's type
 
-    def _take(self, engine: Engine, key: Key, loaded: Loaded, reader: Reader, policy: Policy) -> None:
+    def _take(self, engine: AnyEngine, key: Key, loaded: LoadedFleets, policy: Policy) -> None:
         """Hand a partition to the engine."""
-        meta = loaded.meta
+        meta, restoring = loaded.meta, loaded.restoring
         try:
-            check_bundle(meta, engine.model, policy)
+            restoring.check(policy)
+            taken = restoring.taken(policy)
         except StateError as error:
             raise refused(key, error) from None
-        adopted = adopt(loaded.restore, engine.pipeline, reader.stages, engine.model, policy)
-        engine.partitions[key] = loaded.partition
-        if adopted.alerts:
-            figures = "alert" not in adopted.restarted
-            self.works.append(engine.resolved(adopted.alerts, {key: meta.next_offset}, meta.model, figures=figures))
-        start = WarmStart(*key, meta.next_offset, loaded.partition.table.live_count, meta.pending)
-        self.begun[key] = Begun(start, Counter(loaded.partition.counts))
+        counts: Counter[str] = Counter()
+        for name, share in taken.shares.items():
+            engine.fleets[name].partitions[key] = share.partition
+            counts += share.partition.counts
+        if taken.work is not None:
+            self.works.append(taken.work)
+        self.begun[key] = Begun(WarmStart(*key, meta.next_offset, taken.streams, meta.pending), counts)

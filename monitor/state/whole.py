@@ -46,10 +46,14 @@ class Whole:
             pending: counts the records of the partition that wait.
             position: where in the log the first of them comes, or before.
         """
+        return self.log(topic, pending, position).all()
+
+    def log(self, topic: str, pending: Callable[[Partition], int], position: int = 0) -> _WholeLog:
+        """Return what writes the log, the arguments as of `messages`; all that it says first is images."""
         meta = self.meta
         before = msgspec.structs.replace(meta, log=position, turn=position, cycle=0, swept=0, deltas=0)
         writer = Writer(meta.model, meta.configs[-1][0], meta.versions, meta.input)
-        log = _WholeLog(
+        return _WholeLog(
             self.partition,
             topic,
             self.offset,
@@ -60,8 +64,8 @@ class Whole:
             sweep_seconds=_NEVER,
             position=position,
             before=before,
+            anew=True,
         )
-        return log.all()
 
 
 class _WholeLog(StateLog):

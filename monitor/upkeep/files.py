@@ -8,7 +8,7 @@ from typing import Self
 
 from monitor.checkpoint import CheckpointError, Look
 from monitor.config import Config
-from monitor.engine import Engine
+from monitor.fleets import AnyEngine
 from monitor.sources.base import Batch, Key, Rows, SourceError
 from monitor.sources.earlier import Earlier
 from monitor.sources.files import FileSettings
@@ -75,7 +75,7 @@ class StateFiles:
         """Return where partitions of the input stand; where it ends is found out by reading it alone."""
         return {key: Stands(self.store.positions[key], None) for key in keys}
 
-    def reading(self, engine: Engine) -> Reader:
+    def reading(self, engine: AnyEngine) -> Reader:
         """Return what builds partitions from the logs, with the model and the settings of an engine."""
 
         def again(key: Key, begin: int, end: int) -> Iterator[Sequence[Batch | Rows]]:

@@ -9,7 +9,7 @@ from typing import Self
 import msgspec
 
 from monitor.config import Config
-from monitor.engine import Engine
+from monitor.fleets import AnyEngine
 from monitor.kafka.changelog import PartitionReader
 from monitor.kafka.takeover import Place, Takeover, look
 from monitor.kafka.topics import Cluster
@@ -19,7 +19,7 @@ from monitor.sources._kafka_state import KafkaState, said
 from monitor.sources.base import Batch, Key, Rows, SourceError
 from monitor.sources.kafka import Settings as KafkaSource
 from monitor.state import META_KEY, StateError, read_meta
-from monitor.state.entry import Entry
+from monitor.state.entry import Entry, FleetEntry, Metas
 from monitor.state.snapshot import Snapshot
 from monitor.upkeep.reading import EXIT_OPERATOR, Reader, Stands, refused
 
@@ -120,7 +120,7 @@ class StateTopics:
         """
         return {key: Stands(each.committed, (each.first, each.end)) for key, each in self.places(keys).items()}
 
-    def reading(self, engine: Engine) -> Reader:
+    def reading(self, engine: AnyEngine) -> Reader:
         """Return what builds partitions from the logs, with the model and the settings of an engine.
 
         Raises:
@@ -207,8 +207,13 @@ def imported(snapshot: Snapshot, key: Key, topic: str, position: int, identity: 
         entries = [(name, value) for name, value in snapshot.entries(key) if name != META_KEY]
     except StateError as error:
         raise refused(key, error) from None
-    moved = msgspec.structs.replace(meta, log=position, turn=position, cycle=0, swept=0, deltas=0, input=identity)
-    entries.append((META_KEY, _encode(Entry(meta=moved))))
+    place = {"log": position, "turn": position, "cycle": 0, "swept": 0, "deltas": 0, "input": identity}
+    if isinstance(meta, Metas):
+        fleets = {name: msgspec.structs.replace(each, **place) for name, each in meta.fleets.items()}
+        newest_entry: Entry = FleetEntry(meta=msgspec.structs.replace(meta, **place, fleets=fleets))
+    else:
+        newest_entry = Entry(meta=msgspec.structs.replace(meta, **place))
+    entries.append((META_KEY, _encode(newest_entry)))
     return [Message(topic, name, value, (), key[1]) for name, value in entries]
 
 

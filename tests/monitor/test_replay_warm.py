@@ -129,8 +129,9 @@ def test_a_stream_is_shown_and_left_as_it_is(tmp_path: Path, bundle: Bundle, mod
     recording = write_kcat(tmp_path / "sensors.jsonl")
     save(config, bundle, model, head_of(recording, 0.45), tmp_path / "saved")
     engine = Engine(config, bundle, model)
-    loaded = Reader(engine, Snapshot(tmp_path / "saved"), None).fitting(("sensors", 0))
-    assert loaded is not None
+    found_state = Reader(engine, Snapshot(tmp_path / "saved"), None).fitting(("sensors", 0))
+    assert found_state is not None
+    loaded = found_state.fleets["*"]
     table = loaded.partition.table
     before = {column.name: table[column.name].copy() for column in loaded.partition.columns}
     (slot,) = table.live().tolist()

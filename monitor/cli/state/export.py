@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from monitor.cli import _quiet
+from monitor.cli._engine import engine_of
 from monitor.cli._options import json_option, set_option
-from monitor.cli.state._open import engine_of, state_of, tell
+from monitor.cli.state._open import state_of, tell
 from monitor.config import Config, load
 from monitor.sources.base import SourceError
 from monitor.sources.files import FileSettings
@@ -52,9 +53,8 @@ def command(
                         continue
                     if loaded.gone is not None:
                         tell(f"{key[0]}-{key[1]}: windows begin anew: {loaded.gone}")
-                    messages = loaded.whole().messages(key[0], engine.pipeline.pending)
-                    part = snapshot.add(key, loaded.meta.next_offset, messages)
-                    parts.append((part, loaded.partition.table.live_count))
+                    part = snapshot.add(key, loaded.meta.next_offset, loaded.messages(key[0]))
+                    parts.append((part, loaded.streams))
         except StateError as error:
             raise SourceError(str(error), EXIT_OPERATOR) from None
     if as_json:

@@ -10,12 +10,14 @@ from typing import Any
 import click
 
 from monitor.cli import _quiet
+from monitor.cli._engine import engine_of
 from monitor.cli._options import json_option, set_option
-from monitor.cli.state._open import engine_of, state_of
+from monitor.cli.state._open import state_of
 from monitor.config import Config, load
+from monitor.identity import ALL
 from monitor.record import NEVER
 from monitor.sources.base import Key, SourceError
-from monitor.state import Meta, StateError, read_meta
+from monitor.state import Meta, StateError, fleets_of, read_meta
 from monitor.times import to_iso
 from monitor.upkeep.files import StateFiles
 from monitor.upkeep.group import StateTopics
@@ -105,6 +107,23 @@ def _fields(key: Key, meta: Meta | None, stands: Stands | None) -> dict[str, Any
             "topic_id": meta.input,
             "versions": meta.versions,
         }
+        fleets = fleets_of(meta)
+        if list(fleets) != [ALL]:
+            found["state"]["fleets"] = {
+                name: {
+                    "bundle": each.bundles[-1][0],
+                    "bundles": [{"sha256": sha256, "since": since} for sha256, since in each.bundles],
+                    "configs": [{"sha256": sha256, "since": since} for sha256, since in each.configs],
+                    "streams": each.live,
+                    "time": None if each.time == NEVER else to_iso(each.time),
+                    "counts": each.counts,
+                    "pending": each.pending,
+                    "stages": {kind: {"restarts": s.number, "since": s.since} for kind, s in each.stages.items()},
+                }
+                for name, each in fleets.items()
+            }
+            for name in ("bundle", "bundles", "configs", "stages"):
+                del found["state"][name]  # each fleet has its own
     return found
 
 
@@ -122,11 +141,17 @@ def _meta_lines(found: Mapping[str, Any]) -> str:
         f"{where}  group {group}, state at {meta['offset']}{input_}: {meta['streams']} streams, time"
         f" {meta['time'] or '–'}"
     )
-    second = (
-        f"  {counts or 'no records'}, {meta['pending']} pending; needs the input from {meta['needs_input_from']};"
-        f" bundle {meta['bundle'][:12]}, configuration {meta['configs'][-1]['sha256'][:12]}"
-    )
-    return f"{first}\n{second}"
+    second = f"  {counts or 'no records'}, {meta['pending']} pending; needs the input from {meta['needs_input_from']}"
+    if "fleets" not in meta:
+        return f"{first}\n{second}; {_written_by(meta)}"
+    fleets = [
+        f"  fleet {name}: {each['streams']} streams; {_written_by(each)}" for name, each in meta["fleets"].items()
+    ]
+    return "\n".join([first, second, *fleets])
+
+
+def _written_by(found: Mapping[str, Any]) -> str:
+    return f"bundle {found['bundle'][:12]}, configuration {found['configs'][-1]['sha256'][:12]}"
 
 
 def _rows(config: Config, state: StateTopics | StateFiles, keys: list[Key], stream: str) -> Iterator[dict[str, Any]]:
@@ -135,15 +160,18 @@ def _rows(config: Config, state: StateTopics | StateFiles, keys: list[Key], stre
     reader = state.reading(engine)
     for key in keys:
         loaded = reader.load(key)
-        slot = None if loaded is None else loaded.partition.table.slots.get(stream.encode())
-        if loaded is not None and slot is not None:
-            yield row(engine, loaded, slot)
+        for name, each in {} if loaded is None else loaded.fleets.items():
+            slot = each.partition.table.slots.get(stream.encode())
+            if slot is not None:
+                fleet = {} if name == ALL else {"fleet": name}
+                yield {**row(engine.fleets[name], each, slot), **fleet}
 
 
 def _row_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield a stream for people."""
     window, alert = found["window"], found["alert"]
-    yield f"{found['stream']}  {found['topic']}-{found['partition']}, as of offset {found['offset']}"
+    fleet = f" (fleet {found['fleet']})" if "fleet" in found else ""
+    yield f"{found['stream']}{fleet}  {found['topic']}-{found['partition']}, as of offset {found['offset']}"
     yield f"  since offset {found['first_offset']}, last active {found['active'] or '–'} (partition time)"
     yield (
         f"  window: {window['rows']} rows ({window['fill']:.0%} of {window['length']}), last record"

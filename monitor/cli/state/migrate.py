@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 import click
 
 from monitor.cli import _quiet
+from monitor.cli._engine import engine_of
 from monitor.cli._options import json_option, set_option
-from monitor.cli.state._open import engine_of, snapshot_of, tell
+from monitor.cli.state._open import snapshot_of, tell
 from monitor.config import load
 from monitor.kafka.partitioner import Partitioner, partitioner
 from monitor.kafka.takeover import Takeover
@@ -19,7 +20,7 @@ from monitor.sources.base import Batch, Key, SourceError
 from monitor.state import StateStore
 from monitor.upkeep.group import StateTopics, grow
 from monitor.upkeep.moving import Moved, Target, misplaced, move
-from monitor.upkeep.reading import EXIT_OPERATOR, Loaded, Reader
+from monitor.upkeep.reading import EXIT_OPERATOR, Loaded, LoadedFleets, Reader, messages_of
 
 
 @click.command(name="migrate")
@@ -57,6 +58,7 @@ def command(
     config = load(config_path, overrides)
     _quiet.configure(config)
     engine = engine_of(config)
+    fleets = engine.fleets
     place = partitioner(kind, partitions)
     with StateTopics(config) as state:
         topic = _one(state, topic)
@@ -76,35 +78,50 @@ def command(
                 message = f"the state of {topic!r} has {partitions} partitions already: there is nothing to move"
                 raise SourceError(message, EXIT_OPERATOR)
             targets = _targets(loaded, takeover, topic, partitions, anew=anew)
-            _doubts(state, loaded, takeover, kind, place, anew=anew, force=force)
-            moved = move(engine, loaded, targets, place, takeover.identity(topic))
+            _doubts(state, topic, loaded, takeover, kind, place, anew=anew, force=force)
+            identity = takeover.identity(topic)
+            moved = {name: move(each, _of(loaded, name), targets, place, identity) for name, each in fleets.items()}
             grow(state, topic, partitions)
             ends = state.store.ends([(topic, number) for number in range(partitions)])
             messages = [
                 message
-                for whole in moved.wholes
-                for message in whole.messages(
-                    state.store.topic(topic), engine.pipeline.pending, ends[topic, whole.partition.number]
+                for number in range(partitions)
+                for message in messages_of(
+                    {name: each.wholes[number] for name, each in moved.items()},
+                    fleets,
+                    state.store.topic(topic),
+                    ends[topic, number],
                 )
             ]
             state.put(takeover, messages, {(topic, number): target.offset for number, target in enumerate(targets)})
-    _report(topic, moved, as_json=as_json)
+    _report(topic, list(moved.values()), targets, as_json=as_json)
 
 
-def _report(topic: str, moved: Moved, *, as_json: bool) -> None:
-    """Say what was done."""
+def _of(loaded: Mapping[int, LoadedFleets], fleet: str) -> dict[int, Loaded]:
+    """Return what one fleet knows of each partition."""
+    return {number: each.fleets[fleet] for number, each in loaded.items()}
+
+
+def _report(topic: str, moves: Sequence[Moved], targets: Sequence[Target], *, as_json: bool) -> None:
+    """Say what was done, all fleets together."""
     rows = [
-        {"topic": topic, "partition": number, "offset": whole.offset, "streams": whole.partition.table.live_count}
-        for number, whole in enumerate(moved.wholes)
+        {
+            "topic": topic,
+            "partition": number,
+            "offset": target.offset,
+            "streams": sum(each.wholes[number].partition.table.live_count for each in moves),
+        }
+        for number, target in enumerate(targets)
     ]
+    streams, moved, doubled = (sum(getattr(each, name) for each in moves) for name in ("streams", "moved", "doubled"))
     if as_json:
-        found = {"streams": moved.streams, "moved": moved.moved, "doubled": moved.doubled, "partitions": rows}
+        found = {"streams": streams, "moved": moved, "doubled": doubled, "partitions": rows}
         click.echo(json.dumps(found, indent=2))
         return
     for row in rows:
         click.echo(f"{topic}-{row['partition']}  offset {row['offset']}  {row['streams']} streams")
-    doubled = f"; {moved.doubled} were in two partitions, and the older was dropped" if moved.doubled else ""
-    click.echo(f"{moved.streams} streams, {moved.moved} of them moved{doubled}")
+    twice = f"; {doubled} were in two partitions, and the older was dropped" if doubled else ""
+    click.echo(f"{streams} streams, {moved} of them moved{twice}")
 
 
 def _one(state: StateTopics, topic: str | None) -> str:
@@ -116,9 +133,9 @@ def _one(state: StateTopics, topic: str | None) -> str:
     return topics[0]
 
 
-def _load(reader: Reader, keys: list[Key]) -> dict[int, Loaded]:
+def _load(reader: Reader, keys: list[Key]) -> dict[int, LoadedFleets]:
     """Return the partitions of which there is state."""
-    found: dict[int, Loaded] = {}
+    found: dict[int, LoadedFleets] = {}
     for key in keys:
         loaded = reader.fitting(key)
         if loaded is not None:
@@ -128,14 +145,14 @@ def _load(reader: Reader, keys: list[Key]) -> dict[int, Loaded]:
     return found
 
 
-def _anew(loaded: Mapping[int, Loaded], takeover: Takeover, topic: str) -> bool:
+def _anew(loaded: Mapping[int, LoadedFleets], takeover: Takeover, topic: str) -> bool:
     """Return whether the topic is another one than that of the state."""
     now = takeover.identity(topic)
     return any(now is not None and each.meta.input not in {None, now} for each in loaded.values())
 
 
 def _targets(
-    loaded: Mapping[int, Loaded], takeover: Takeover, topic: str, partitions: int, *, anew: bool
+    loaded: Mapping[int, LoadedFleets], takeover: Takeover, topic: str, partitions: int, *, anew: bool
 ) -> list[Target]:
     """Return where each partition goes on: where it stood, or at its first record."""
     found = []
@@ -157,7 +174,8 @@ def _targets(
 
 def _doubts(
     state: StateTopics,
-    loaded: Mapping[int, Loaded],
+    topic: str,
+    loaded: Mapping[int, LoadedFleets],
     takeover: Takeover,
     kind: Partitioner,
     place: Callable[[bytes], int],
@@ -170,9 +188,9 @@ def _doubts(
     Raises:
         SourceError: without `force`.
     """
-    topic = next(iter(loaded.values())).partition.topic
-    wrong = misplaced(loaded, partitioner(kind, max(loaded) + 1))
-    streams = sum(each.partition.table.live_count for each in loaded.values())
+    before = partitioner(kind, max(loaded) + 1)
+    wrong = sum(misplaced({number: each}, before) for number, found in loaded.items() for each in found.fleets.values())
+    streams = sum(each.streams for each in loaded.values())
     if wrong:
         _doubt(
             f"{wrong} of {streams} streams are not in the partition of {max(loaded) + 1} that {kind} gives their id:"
@@ -196,7 +214,7 @@ def _doubt(text: str, *, force: bool) -> None:
     tell(text)
 
 
-def _left(state: StateTopics, takeover: Takeover, key: Key, loaded: Loaded, place: Callable[[bytes], int]) -> int:
+def _left(state: StateTopics, takeover: Takeover, key: Key, loaded: LoadedFleets, place: Callable[[bytes], int]) -> int:
     """Return how many unread records of a partition belong to another one now."""
     now = takeover.places.get(key)
     begin = loaded.meta.next_offset
