@@ -41,9 +41,10 @@ def _run(*cases: str) -> dict[str, dict[str, Any]]:
 
 def test_stages_can_be_measured() -> None:
     """If it failed, nobody could tell whether a change made the hot path slower."""
-    found = _run("codec", "core", "memory", "growth")
+    found = _run("codec", "core", "logic", "memory", "growth")
     assert found["codec"]["us_per_record"] > found["codec"]["parse_alone_us"] > 0
     assert found["core"]["us_per_record"] > 0
+    assert 0 < found["logic"]["plain_us_per_window"] < found["logic"]["quality_us_per_window"]
     assert found["memory"]["bytes_per_stream"] > found["memory"]["bytes_per_stream_beyond_windows"]
     assert found["growth"]["many_to_few"] > 0
     assert found["must"]["codec"]["us_per_record"]["must"] == "<= 1.2"

@@ -17,6 +17,7 @@ from tests.performance import (
     growth,
     idle,
     job,
+    logic,
     membership,
     recording,
     scaling,
@@ -87,6 +88,11 @@ def _compare(at: Setting) -> dict[str, Any]:
 CASES: dict[str, Case] = {
     "codec": Case("bytes to columns, beside msgspec's bare parse", lambda _: stages.codec(), kafka=False),
     "core": Case("windows, lines and alert machine", lambda _: stages.core(), kafka=False),
+    "logic": Case(
+        "scoring after the model, a window and a stream, of both presets",
+        lambda at: logic.logic(at.folder, min(logic.STREAMS, at.given.streams)),
+        kafka=False,
+    ),
     "memory": Case("bytes a stream", lambda at: stages.memory(at.given.streams), kafka=False),
     "model": Case(
         "the model as served, beside ONNX Runtime's defaults and Keras' export",

@@ -36,6 +36,12 @@ def most(value: float) -> Limit:
 MUST: dict[str, dict[str, Limit]] = {
     "codec": {"us_per_record": most(1.2)},
     "core": {"us_per_record": most(1.5)},
+    "logic": {
+        "plain_us_per_window": most(2),
+        "quality_us_per_window": most(12),
+        "plain_bytes_per_stream": most(1_000),
+        "quality_bytes_per_stream": most(4_000),
+    },
     "memory": {"bytes_per_stream_beyond_windows": most(1_200), "peak_over_resident": most(1.3)},
     "model": {"to_default_session": least(1.3)},
     "growth": {"many_to_few": most(1.5)},
