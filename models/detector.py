@@ -12,7 +12,8 @@ from models.view import View
 Fusion = Literal["mean", "root_mean_square", "max"]
 
 ARRAYS = "detector.npz"
-"""The file that distances begin with: `PART.mean`, `PART.covariance`; of a summary `VOICE.mean`, `VOICE.factor`."""
+"""The file that distances begin with: `PART.mean`, `PART.covariance`; of a summary `VOICE.mean`, `VOICE.factor`; and
+`PART.squares`, the usual error of each feature of the member that alerts name features by."""
 
 
 class _Strict(BaseModel):

@@ -126,6 +126,10 @@ class Trainer:
                 if shown is None and onnx is not None and recruit.view.step == 1:
                     shown = recruit.view, left
                 judged = sample.late if recruit.kind == "linear" else np.ones(len(left), np.bool_)
+                if shown is not None and shown[1] is left:
+                    arrays[f"{recruit.name}.squares"] = errors.feature_squares(left[judged]).mean(
+                        axis=0, dtype=np.float64
+                    )
                 voices += [_voice(recruit, form, left, sample, judged, arrays, team.short) for form in recruit.forms]
             np.savez_compressed(folder / ARRAYS, allow_pickle=False, **arrays)
             owner, ends = cells.stream[cells.starts], cells.time[cells.starts + window.length - 1]

@@ -33,6 +33,8 @@ MOST = 0.98
 
 _PROFILE = VoicePrior(-2.0, 1.5, -2.2, 4.0)
 _CLIP = 10.0
+_LEAST_ERROR = 1e-4
+"""Added to a feature's usual error, in the units that members see: what never moved in training does not take all."""
 _MEASURED = ("distance", "innovation")  # by the stream's own covariance, in the order of `Distance.step`
 
 
@@ -89,6 +91,8 @@ class Detector:
             for number, part in enumerate(settings.parts)
             if f"{part.name}.covariance" in arrays
         }
+        usual = arrays.get(f"{_spokesman(settings.parts).name}.squares", np.ones(features))
+        self._usual = np.broadcast_to(_LEAST_ERROR + usual, (features,))
         priors = [VoicePrior(v.q50, v.qt, v.mean, v.variance) for v in settings.voices]
         self._strangeness = Strangeness("voices", priors, settings.short, settings.weight)
         self._profile = Profile(settings.level_rows, settings.windows_per_day) if settings.profile else None
@@ -187,7 +191,11 @@ class Detector:
     def _residuals(
         self, windows: NDArray[np.float32]
     ) -> tuple[list[NDArray[np.float64]], NDArray[np.float32], NDArray[np.float32]]:
-        """Return each voice's log error or vector, the features' errors, and reconstructions (NaN where none is)."""
+        """Return each voice's log error or vector, the features' errors, and reconstructions (NaN where none is).
+
+        A feature's error is its mean square residual in multiples of what is usual for it: a feature that is always
+        rebuilt badly is not named for that.
+        """
         residuals: dict[str, NDArray[np.float32]] = {}
         shown = np.full(windows.shape, np.nan, np.float32)
         feature_errors = np.zeros((len(windows), windows.shape[2]), np.float32)
@@ -197,7 +205,7 @@ class Detector:
             rebuilt = self._members[part.name].score(seen).reconstruction if part.onnx else np.zeros_like(seen)
             residuals[part.name] = seen - rebuilt
             if part is chosen:
-                feature_errors = errors.feature_squares(residuals[part.name])
+                feature_errors = (errors.feature_squares(residuals[part.name]) / self._usual).astype(np.float32)
                 if part.view.step == 1:
                     shown[:, windows.shape[1] - part.view.rows :] = part.view.restore(windows, rebuilt)
         vectors: list[NDArray[np.float64]] = []

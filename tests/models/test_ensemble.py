@@ -85,6 +85,9 @@ def test_a_detector_is_read_back_as_it_was_written(team: Roster, found: Cells, t
     assert [part.name for part in detector.parts] == [member.name for member in team.members]
     model = serving.Model(read)
     assert set(model.members) == {part.name for part in detector.parts if part.onnx}
+    usual = [array for name, array in model.arrays.items() if name.endswith(".squares")]
+    assert [array.shape for array in usual] == [(found.values.shape[1],)]
+    assert (usual[0] > 0).all()
     for voice in detector.voices:
         assert voice.q50 < voice.qt
         if voice.form == "summary":

@@ -52,7 +52,7 @@ def voice(name: str, part: str, form: Form) -> Voice:
     return Voice(name=name, part=part, form=form, q50=-1.0, qt=2.0, mean=-1.0, variance=2.0)
 
 
-def detector(scale: str, stride: int = 1) -> Detector:
+def detector(scale: str, stride: int = 1, squares: NDArray[np.float64] | None = None) -> Detector:
     """Return a detector of one or two features with every form of error that goes with its scale."""
     features = 1 if scale == "stream" else 2
     forms: Sequence[Form] = ("distance", "innovation", "last_rows") if features == 1 else ("summary", "mean_square")
@@ -77,6 +77,7 @@ def detector(scale: str, stride: int = 1) -> Detector:
     )
     arrays = {
         **({"half.mean": np.zeros(8), "half.covariance": np.eye(8)} if features == 1 else {}),
+        **({} if squares is None else {"half.squares": squares}),
         "half-summary.mean": np.zeros(4),
         "half-summary.factor": np.eye(4),
     }
@@ -150,6 +151,17 @@ def test_a_burst_is_seen_and_no_score_is_missing(scale: str) -> None:
     assert np.isfinite(found[LENGTH - 1 + WARMUP :]).all()
     assert ((found[LENGTH - 1 + WARMUP :] >= 0) & (found[LENGTH - 1 + WARMUP :] <= 1)).all()
     assert found[300:312].max() > 1.5 * np.quantile(found[200:300], 0.9)
+
+
+def test_a_feature_that_is_always_rebuilt_badly_is_not_named_for_it() -> None:
+    """If it failed, alerts would name the feature that the member knows least, whatever happened."""
+    kind = detector("raw", squares=np.array([4.0, 0.01]))
+    given = windows_of([0], [course(2)], LENGTH - 1, LENGTH + WARMUP)
+    given.values[:, :, 0], given.values[:, :, 1] = 4.0, 1.0  # as ever, and five times as much as ever
+    table = StreamTable(kind.columns)
+    table.admit(np.array([table.assign(b"s")]))
+    errors = kind.judge(table, given, 0.5).errors[-1]
+    assert errors == pytest.approx([4 / 4.0001, 0.25 / 0.0101])
 
 
 def test_a_new_stream_is_not_called_normal() -> None:
