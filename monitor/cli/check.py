@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from models.bundle import BundleError
+from models.bundle import Bundle, BundleError
 from monitor.capacity import Load
 from monitor.cli import _capacity, _quiet
 from monitor.cli._engine import bundles_of, load_models
@@ -169,15 +169,21 @@ def _fleet(config: Config, engine: Engine, loaded: Loaded, load: Load | None) ->
     features = f"{len(engine.features)} features ({', '.join(names)})"
     sizes = engine.pipeline.partition("", 0).table.bytes_per_stream()
     total = sum(sizes.values())
+    line, told = (
+        sum(sizes.get(column.name, 0) for column in columns)
+        for columns in (engine.pipeline.line_columns, engine.pipeline.alert_columns)
+    )
+    parts = f"window {size(total - line - told)}, score and line {size(line)}, alerts {size(told)}"
     alert, most = config.alert, config.record.max_streams
     full = f"{size(total * most)} for record.max_streams ({most:,}) in a partition"
     lines = [
         f"model: {bundle.manifest.members[0].kind}, {features}, bundle {bundle.path}, sha256 {bundle.sha256[:12]}",
+        *_detector(bundle, engine),
         f"window: {window.length} {rows}, one every {window.stride}",
         f"threshold: {_promise(config.threshold)}",
         f"ready: {_ready(engine)}",
         f"alert: opens after {alert.open_after} windows over the line, resolves after {alert.resolve_after}",
-        f"memory: {size(total)} a stream, {full}",
+        f"memory: {size(total)} a stream ({parts}), {full}",
     ]
     objects = [column.name for column in threshold.columns if isinstance(column, ObjectColumn)]
     if objects:
@@ -185,6 +191,17 @@ def _fleet(config: Config, engine: Engine, loaded: Loaded, load: Load | None) ->
         hint = "and is slower: tracked keeps numbers only"
         lines.append(f"memory: threshold.type {kind} keeps a Python object a stream on top of that, {hint}")
     return lines if load is None else [*lines, *_capacity.lines(engine, model, load, config.state)]
+
+
+def _detector(bundle: Bundle, engine: Engine) -> list[str]:
+    """Say which members a bundle of preset `quality` has, and which kind of line `tracked` becomes with them."""
+    found = bundle.manifest.detector
+    if found is None:
+        return []
+    members = [part.name if part.name == part.kind else f"{part.name} ({part.kind})" for part in found.parts]
+    members += [name for name, on in (("hour of the day", found.profile), ("new extremes", found.extreme)) if on]
+    line = engine.pipeline.threshold.Settings.model_fields["type"].default
+    return [f"detector: {', '.join(members)}; their line is {line}"]
 
 
 def _ready(engine: Engine) -> str:

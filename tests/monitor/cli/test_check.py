@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
+from models import roster
 from models.bundle import Bundle
 from monitor.cli.check import _forbidden, _unfit
 from monitor.kafka.topics import Cluster, Found, Topic
@@ -21,6 +23,7 @@ from monitor.state.entry import Entry
 from monitor.state.stages import NAMES, Generation
 from tests.kafka.broker import Broker
 from tests.kafka.topics import Record, produce
+from tests.models.test_ensemble import cells, trained
 from tests.monitor.cli.conftest import Run
 
 Write = Callable[..., Path]
@@ -70,6 +73,18 @@ def test_it_says_what_would_happen(run: Run, write: Write) -> None:
     static = run("check", path, "--set", "threshold={type: static, value: 3}").out
     assert "scored from record 12 on; nothing is learned of it (confidence null)" in static
     assert "0.001 crossings a scored window" in run("check", path, "--set", "threshold.q=0.999").out
+
+
+def test_what_preset_quality_keeps_is_said(run: Run, write: Write, tmp_path: Path) -> None:
+    """If it failed, nobody would know what the members of such a bundle are, or what they take of each stream."""
+    made = trained(roster.FLEET, cells(3, 1), tmp_path / "quality")
+    said = run("check", write(model={"bundle": str(made.path)})).out.splitlines()
+    members = "fine (linear), coarse (linear), gauss (gaussian), gauss_coarse (gaussian), hour of the day, new extremes"
+    assert f"detector: {members}; their line is unified" in said
+    (memory,) = (line for line in said if line.startswith("memory: "))
+    found = re.search(r"score and line ([\d.]+) KB, alerts ([\d.]+) B", memory)
+    assert found, memory
+    assert 1 < float(found[1]) + float(found[2]) / 1000 <= 4
 
 
 def test_everything_that_is_wrong_at_once(run: Run, write: Write, tmp_path: Path) -> None:
