@@ -105,8 +105,8 @@ def _near(reader: PartitionReader, key: Key, meta: Meta, first: int, kept_ms: in
 def _age_ms(reader: PartitionReader, key: Key, meta: Meta) -> float:
     """Return the age of the oldest record that a restore needs, 0 where it cannot be told."""
     for records in reader.read(key, meta.needed, min(meta.needed + _LOOKED_AT, meta.next_offset)):
-        for record in records:
-            return time.time() * 1_000 - float(record.timestamp)
+        if records is not None:
+            return time.time() * 1_000 - records.timestamps[0]
     return 0.0
 
 

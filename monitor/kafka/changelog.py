@@ -12,8 +12,8 @@ from kafka.errors import KafkaError
 
 from monitor.kafka.connection import ConnectionSettings, connect
 from monitor.kafka.errors import UNREADABLE, KafkaProblem, problem, unreadable
-
-Key = tuple[str, int]
+from monitor.kafka.port import Columns, Key
+from monitor.kafka.python.fetched import columnar
 
 _LOOKUP_MS = 10_000
 _STUCK_SECONDS = 60.0
@@ -72,8 +72,8 @@ class PartitionReader:
             raise problem(error, f"cannot look up the ends of {', '.join(sorted({key[0] for key in keys}))}") from None
         return {(p.topic, p.partition): (int(firsts[p]), int(ends[p])) for p in partitions}
 
-    def read(self, key: Key, begin: int, end: int) -> Iterator[list[Any]]:
-        """Yield slices of the records from `begin` to below `end`; an empty one now and then while nothing comes.
+    def read(self, key: Key, begin: int, end: int) -> Iterator[Columns | None]:
+        """Yield slices of the records from `begin` to below `end`; None now and then while nothing comes.
 
         Raises:
             KafkaProblem: if nothing comes for a minute, or what comes cannot be read.
@@ -97,7 +97,7 @@ class PartitionReader:
             except KafkaError as error:
                 if not getattr(error, "retriable", False) or time.monotonic() - moved > _STUCK_SECONDS:
                     raise problem(error, what) from None
-                yield []
+                yield None
                 continue
             except UNREADABLE as error:
                 raise unreadable(error, what) from None
@@ -106,7 +106,7 @@ class PartitionReader:
             elif time.monotonic() - moved > _STUCK_SECONDS:
                 message = f"{key[0]}-{key[1]}: nothing comes behind {position} of {end}; a transaction may hang"
                 raise KafkaProblem(message)
-            yield [record for batch in found.values() for record in batch if record.offset < end]
+            yield Columns.joined(found[partition]).below(end) if partition in found else None
 
     def close(self) -> None:
         """Disconnect. May be called twice, and used again."""
@@ -118,7 +118,7 @@ class PartitionReader:
     def _consumer(self, isolation: str) -> Any:  # noqa: ANN401 - the client has no types
         found = self._consumers.get(isolation)
         if found is None:
-            found = self._consumers[isolation] = connect(
+            found = connect(
                 KafkaConsumer,
                 self._connection,
                 group_id=None,
@@ -130,4 +130,6 @@ class PartitionReader:
                 fetch_max_wait_ms=_FETCH_WAIT_MS,
                 retry_backoff_ms=_IDLE_MS,
             )
+            columnar(found)
+            self._consumers[isolation] = found
         return found

@@ -63,6 +63,10 @@ class Columns:
             return self, None
         return self._part(slice(most)), self._part(slice(most, None))
 
+    def below(self, offset: int) -> Columns | None:
+        """Return the records before an offset, None if there are none."""
+        return self.cut(high)[0] if (high := bisect_left(self.offsets, offset)) else None
+
     def since(self, offset: int) -> Columns | None:
         """Return the records from an offset on, None if there are none."""
         low = bisect_left(self.offsets, offset)

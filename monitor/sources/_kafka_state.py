@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from monitor.kafka.changelog import PartitionReader
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import EXIT_OPERATOR, KafkaProblem
-from monitor.sources.base import Key, SourceError
+from monitor.kafka.port import Columns
+from monitor.sources.base import Batch, Key, Rows, SourceError
 from monitor.state import META_KEY, StateStore
 
 _LOOKS = (50, 5_000)
@@ -23,6 +23,11 @@ def said() -> Iterator[None]:
         yield
     except KafkaProblem as error:
         raise SourceError(str(error), error.status) from None
+
+
+def batch_of(key: Key, found: Columns) -> Batch:
+    """Return what a client has read of a partition."""
+    return Batch(*key, found.offsets, found.timestamps, found.keys, found.values)
 
 
 class KafkaState(StateStore):
@@ -74,10 +79,10 @@ class KafkaState(StateStore):
 
     def read(self, key: Key, begin: int, end: int) -> Iterator[Sequence[bytes]]:
         """Yield the entries' values."""
-        for records in self._records(key, max(begin, self._first(key)), end):
-            yield [record.value for record in records if record.value is not None]
+        for found in self._records(key, max(begin, self._first(key)), end):
+            yield [value for value in found.values if value is not None] if found else []
 
-    def input(self, key: Key, begin: int, end: int) -> Iterator[list[Any]]:
+    def input(self, key: Key, begin: int, end: int) -> Iterator[list[Batch | Rows]]:
         """Yield records of the input that were processed before.
 
         Raises:
@@ -96,30 +101,38 @@ class KafkaState(StateStore):
                 " the input longer (retention.ms) than state.sweep_interval and the longest stop of the daemon"
             )
             raise SourceError(message, EXIT_OPERATOR)
-        yield from self._read(key, begin, end)
+        for found in self._read(key, begin, end):
+            yield [batch_of(key, found)] if found else []
 
     def rest(self) -> None:
         """Disconnect until it is used again."""
         self._reader.close()
 
     def _metas(self, key: Key, begin: int, end: int) -> list[bytes]:
-        return [r.value for records in self._records(key, begin, end) for r in records if r.key == META_KEY and r.value]
+        return [
+            value
+            for found in self._records(key, begin, end)
+            if found
+            for name, value in zip(found.keys, found.values, strict=True)
+            if name == META_KEY and value
+        ]
 
     def _first(self, key: Key) -> int:
         with said():
             return self._reader.bounds([(self.topic(key[0]), key[1])])[self.topic(key[0]), key[1]][0]
 
-    def _records(self, key: Key, begin: int, end: int) -> Iterator[list[Any]]:
+    def _records(self, key: Key, begin: int, end: int) -> Iterator[Columns | None]:
         return self._read((self.topic(key[0]), key[1]), begin, end)
 
-    def _read(self, place: tuple[str, int], begin: int, end: int) -> Iterator[list[Any]]:
+    def _read(self, place: tuple[str, int], begin: int, end: int) -> Iterator[Columns | None]:
         """Yield records of a partition of any topic."""
-        records = self._reader.read(place, begin, end)
+        slices = self._reader.read(place, begin, end)
         while True:
             with said():
-                found = next(records, None)
-            if found is None:
-                return
+                try:
+                    found = next(slices)
+                except StopIteration:
+                    return
             yield found
 
     def _same_count(self, topic: str) -> None:

@@ -24,8 +24,8 @@ from monitor.kafka.topics import Cluster, require_right
 from monitor.kafka.transactions import TransactionFailed, Transactions
 from monitor.message import Message
 from monitor.record import RecordSettings
-from monitor.sources._kafka_range import RangeSettings, batches_of
-from monitor.sources._kafka_state import KafkaState, said
+from monitor.sources._kafka_range import RangeSettings
+from monitor.sources._kafka_state import KafkaState, batch_of, said
 from monitor.sources.base import Batch, Gained, Key, Rows, Source, SourceError, SourceSettings
 from monitor.state import StateSettings, StateStore
 from monitor.times import from_iso
@@ -207,10 +207,7 @@ class KafkaSource(Source):
             found = self._member.poll(timeout)
         if not found:
             self._transactions.rest()
-        return [
-            Batch(topic, number, each.offsets, each.timestamps, each.keys, each.values)
-            for (topic, number), each in found.items()
-        ]
+        return [batch_of(key, each) for key, each in found.items()]
 
     @property
     def ready(self) -> bool:
@@ -249,8 +246,7 @@ class KafkaSource(Source):
         """Yield records that were processed before."""
         if self._state is None:
             self._state = KafkaState(self._settings, "")
-        for records in self._state.input(key, begin, end):
-            yield list(batches_of({key: records} if records else {}))
+        yield from self._state.input(key, begin, end)
 
     def store(self, settings: StateSettings) -> StateStore | None:
         """Return the state topics of this group, which must exist."""

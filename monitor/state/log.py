@@ -33,7 +33,7 @@ _LARGEST_BUCKET = 64
 _MOST_IMAGES = 4_000_000
 """Bytes of images in one transaction, about: a sweep that is behind must not make a transaction that takes seconds."""
 
-SWEEP_STREAMS, LEAST_SWEEP = 4, 8_000
+SWEEP_STREAMS, LEAST_SWEEP = 4, 32_000
 """A sweep takes so many records a live stream, and so many at least: what a restore reads of the input goes with what
 it reads of the log. Few streams would else be written anew so seldom that a restore reads input for many seconds."""
 

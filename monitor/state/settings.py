@@ -39,7 +39,7 @@ class StateSettings(BaseModel):
     sweep_records: Annotated[int, Field(ge=1)] = Field(
         250_000,
         description="all of a partition's state is written anew once in so many records of it at most; with few streams"
-        " sooner: 4 records a stream, 8,000 at least",
+        " sooner: 4 records a stream, 32,000 at least",
     )
     sweep_interval: PositiveDuration = Field(
         Duration("10m"), description="or once in so much time, whichever comes first"

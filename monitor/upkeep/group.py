@@ -14,7 +14,6 @@ from monitor.kafka.changelog import PartitionReader
 from monitor.kafka.takeover import Place, Takeover, look
 from monitor.kafka.topics import Cluster
 from monitor.message import Message
-from monitor.sources._kafka_range import batches_of
 from monitor.sources._kafka_state import KafkaState, said
 from monitor.sources.base import Batch, Key, Rows, SourceError
 from monitor.sources.kafka import Settings as KafkaSource
@@ -87,8 +86,7 @@ class StateTopics:
 
     def again(self, key: Key, begin: int, end: int) -> Iterator[Sequence[Batch | Rows]]:
         """Yield input that was processed before."""
-        for records in self.store.input(key, begin, end):
-            yield batches_of({key: records} if records else {})
+        yield from self.store.input(key, begin, end)
 
     def places(self, keys: Sequence[Key]) -> Mapping[Key, Place]:
         """Return where partitions of the input stand; not those that the input has not.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from monitor.kafka.changelog import PartitionReader
 from monitor.kafka.errors import EXIT_RETRY, KafkaProblem
@@ -48,8 +47,13 @@ def _read(reader: PartitionReader, key: Key, begin: int, end: int, found: Betwee
     at = begin
     try:
         for records in reader.read(key, begin, end):
-            found.letters += [_letter(record) for record in records]
-            at = records[-1].offset + 1 if records else at
+            if records is None:
+                continue
+            found.letters += [
+                DeadLetter(*key, offset, name, value, "skipped", "skipped by an operator")
+                for offset, name, value in zip(records.offsets, records.keys, records.values, strict=True)
+            ]
+            at = records.offsets[-1] + 1
             if len(found.letters) > MOST:
                 return at
     except KafkaProblem as error:
@@ -61,9 +65,3 @@ def _read(reader: PartitionReader, key: Key, begin: int, end: int, found: Betwee
         found.reasons.append(str(error))
         return last + 1
     return end
-
-
-def _letter(record: Any) -> DeadLetter:  # noqa: ANN401 - the client has no types
-    return DeadLetter(
-        record.topic, record.partition, record.offset, record.key, record.value, "skipped", "skipped by an operator"
-    )

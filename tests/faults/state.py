@@ -13,7 +13,7 @@ from monitor.config import load
 from monitor.engine import Engine
 from monitor.pipeline import Partition, Pipeline
 from monitor.sources._kafka_state import KafkaState
-from monitor.sources.base import Batch, Key, SourceError
+from monitor.sources.base import Key, SourceError
 from monitor.state import Restore, StateError, read_meta, stages_of
 from tests.faults.oracle import Oracle
 from tests.kafka.topics import create_topic
@@ -74,15 +74,8 @@ class Log:
             for value in values:
                 restore.apply(value)
         begin = restore.finish(offset)
-        for records in store.input(key, begin, offset):
-            if records:
-                batch = Batch(
-                    *key,
-                    [record.offset for record in records],
-                    [record.timestamp for record in records],
-                    [record.key for record in records],
-                    [record.value for record in records],
-                )
+        for batches in store.input(key, begin, offset):
+            for batch in batches:
                 restore.rewind(self._engine.pipeline.windower, self._engine.again(batch, partition))
         return difference(
             known(partition, self._engine.pipeline), known(oracle.engine.partitions[key], oracle.engine.pipeline)

@@ -71,7 +71,7 @@ def main() -> None:
         isolation_level="read_committed",
         enable_auto_commit=False,
         max_poll_records=10_000,
-        fetch_max_wait_ms=100,
+        fetch_max_wait_ms=500,  # as the daemon when it is quiet
     )
     while not consumer.assignment():
         consumer.poll(timeout_ms=200)

@@ -5,6 +5,7 @@ The client runs rebalance callbacks on its own thread, inside `poll`; they only 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,11 @@ log = structlog.get_logger(__name__)
 
 _LOOKUP_MS = 2_000  # a step of the main loop must stay short; what is not found in time is looked up again
 _METADATA_MS = 60_000  # new partitions of a topic are found so soon
+_WAIT_MS = 100
+"""How long a broker keeps a fetch that finds nothing. No other is sent to it meanwhile, not even for partitions of
+which there is more: a quiet one beside a busy one would hold it up."""
+_QUIET_WAIT_MS, _QUIET_SECONDS = 500, 2.0
+"""The same when nothing has come for so many seconds: a record ends the wait at once, and asking costs time."""
 
 
 class _Facts(ConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
@@ -66,12 +72,13 @@ class PythonGroup:
             max_poll_records=settings.max_poll_records,
             fetch_max_bytes=settings.fetch_max_bytes,
             max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=_WAIT_MS,
             metadata_max_age_ms=_METADATA_MS,
             metrics_enabled=False,
         )
         columnar(self._consumer)
         self._facts = _Facts(self._consumer)
+        self._came = 0.0  # when the last records did
 
     @property
     def changed(self) -> bool:
@@ -101,6 +108,10 @@ class PythonGroup:
             found = self._consumer.poll(timeout_ms=int(seconds * 1000))
         except UNREADABLE as error:
             raise unreadable(error, f"cannot consume {', '.join(self._settings.topics)}") from None
+        now = time.monotonic()
+        self._came = now if found else self._came
+        quiet = now - self._came > _QUIET_SECONDS
+        fetcher.config["fetch_max_wait_ms"] = _QUIET_WAIT_MS if quiet else _WAIT_MS
         return {(place.topic, place.partition): Columns.joined(pieces) for place, pieces in found.items()}
 
     def membership(self) -> Membership:
