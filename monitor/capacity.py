@@ -25,14 +25,14 @@ from monitor.table import AnyColumn, StreamTable
 HEADROOM = 0.6
 """A member is planned to be busy for this share of its time: what is left works off a lag."""
 
-_RECORD, _FEATURE, _WINDOW = 10.8e-6, 0.15e-6, 5e-6  # seconds, of consuming to columns and rows; of line and alert
+_RECORD, _FEATURE, _WINDOW = 2.8e-6, 0.15e-6, 5e-6  # seconds, of consuming to columns and rows; of line and alert
 _PROCESS = 180e6  # bytes of a process without a stream, with the batches on their way
 _STREAM = 200  # bytes of a stream's name and slot
 _NAME = 30  # bytes of them in the log
 _COMMITS = 50.0  # a second, of one member at most: one and its poll take 20 ms
 _META = 700  # bytes
-_CONNECT, _PARTITION = 0.15, 0.05  # seconds of a restore, whatever is in the log
-_LOG_RATE, _AGAIN = 78e6, 10e-6  # bytes a second; seconds a record
+_CONNECT, _PARTITION = 0.15, 0.03  # seconds of a restore, whatever is in the log
+_LOG_RATE, _AGAIN = 78e6, 2.5e-6  # bytes a second; seconds a record
 _WINDOWS, _ROUNDS = 256, 3
 
 

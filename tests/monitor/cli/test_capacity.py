@@ -95,10 +95,10 @@ def test_the_log_is_as_large_as_is_said(path: Path, bundle: Bundle, model: Model
     ("streams", "rate", "stride", "model_us", "most", "restore"),
     [
         # 8 features, window 64, one member, 4 partitions; tests/performance/RESULTS.md, "Capacity"
-        (2_000, 5.0, 8, 56.0, 49_600, None),
-        (2_000, 5.0, 1, 57.1, 15_000, None),
-        (100_000, 0.1, 8, 56.0, None, 7.85),
-        (1_000, 10.0, 8, 56.0, None, 0.65),
+        (2_000, 5.0, 8, 29.2, 114_500, None),
+        (2_000, 5.0, 1, 28.0, 30_500, None),
+        (100_000, 0.1, 8, 29.2, None, 4.8),
+        (1_000, 10.0, 8, 29.2, None, 0.61),
     ],
 )
 def test_it_says_what_was_measured(
