@@ -5,13 +5,17 @@ Encoder LSTM stack → code → the code repeated for every step → decoder LST
 encoder-decoder for multi-sensor anomaly detection, 2016). The last layer is a `Dense` on the three-dimensional tensor:
 the same function as `TimeDistributed(Dense)`, which the ONNX exporter would cut into one multiplication a step.
 
+With `decoder: state` the code is what the decoder starts from, not what it reads (the unconditioned decoder of
+Srivastava et al.): two dense layers make its first state, and its steps get nothing. The code is multiplied once a
+window, and not once a step.
+
 A step reads one row; of windows of more than 64 rows it reads several at once, for a recurrent network of 140 steps
 learns next to nothing from a few hundred windows, and takes an order of magnitude longer.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -29,10 +33,12 @@ class LstmOptions(Options):
 
     Attributes:
         bidirectional: the encoder reads the window in both directions, each with as many units as `nodes` says.
+        decoder: the code is read at every step (`repeat`), or is the state to begin with (`state`).
         rows_per_step: rows that a step reads, and writes; empty = 1 up to 64 rows, else as many as make 16 steps.
     """
 
     bidirectional: bool = False
+    decoder: Literal["repeat", "state"] = "repeat"
     rows_per_step: int | None = Field(default=None, ge=1)
 
     def steps(self, length: int) -> tuple[int, int]:
@@ -71,14 +77,24 @@ class Lstm(Autoencoder):
 
     @classmethod
     def decoder(cls, shape: Shape, hyper: Hyperparameters) -> Any:  # noqa: ANN401 - a Keras model; Keras has no types
-        """Build the mirror: the code at every step, LSTM layers in reverse order, a dense layer to the step's rows."""
+        """Build the mirror: the code at every step or before the first, LSTM layers, a dense layer to a step's rows."""
         import keras
 
-        steps, rows = LstmOptions.model_validate(hyper.options).steps(shape.length)
+        options = LstmOptions.model_validate(hyper.options)
+        steps, rows = options.steps(shape.length)
         inputs = keras.Input((hyper.code_size,), name="code")
-        state = keras.layers.RepeatVector(steps)(inputs)
-        for units in reversed(hyper.nodes):
-            state = keras.layers.LSTM(units, activation=hyper.activation, return_sequences=True)(state)
+        nodes, begin = hyper.nodes[::-1], None
+        read = inputs
+        if options.decoder == "state":
+            read = keras.ops.zeros_like(inputs[:, :1])
+            begin = [
+                keras.layers.Dense(nodes[0], activation=hyper.activation, name="hidden")(inputs),
+                keras.layers.Dense(nodes[0], name="cell")(inputs),
+            ]
+        state = keras.layers.RepeatVector(steps)(read)
+        for units in nodes:
+            layer = keras.layers.LSTM(units, activation=hyper.activation, return_sequences=True)
+            state, begin = layer(state, initial_state=begin), None
         outputs = keras.layers.Dense(rows * shape.features, activation=hyper.output_activation)(state)
         if rows > 1:
             outputs = keras.layers.Reshape((steps * rows, shape.features))(outputs)

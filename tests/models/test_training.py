@@ -142,5 +142,6 @@ def test_other_losses_optimizers_and_scalings_train(tmp_path: Path) -> None:
     assert made.manifest.training.validation_loss < made.manifest.training.baseline_loss
     assert made.manifest.members[0].hyperparameters.options == {
         "bidirectional": True,
+        "decoder": "repeat",
         "rows_per_step": None,
     }

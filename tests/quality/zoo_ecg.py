@@ -26,6 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
         kind: {"kind": kind} for kind in ("pca", "dense", "conv", "conv2d", "tcn", "lstm", "sparse", "denoising", "vae")
     },
     "lstm, bidirectional": {"kind": "lstm", "options": {"bidirectional": True}},
+    "lstm, decoder state": {"kind": "lstm", "options": {"decoder": "state"}},
     "vae, probability": {"kind": "vae", "options": {"score": "probability"}},
     "vae, 60 epochs": {"kind": "vae", "epochs": 60},
 }
