@@ -90,7 +90,10 @@ CASES: dict[str, Case] = {
     "core": Case("windows, lines and alert machine", lambda _: stages.core(), kafka=False),
     "logic": Case(
         "scoring after the model, a window and a stream, of both presets",
-        lambda at: logic.logic(at.folder, min(logic.STREAMS, at.given.streams)),
+        lambda at: (
+            logic.logic(at.folder, min(logic.STREAMS, at.given.streams))
+            | logic.faults(min(logic.STREAMS, at.given.streams))
+        ),
         kafka=False,
     ),
     "memory": Case("bytes a stream", lambda at: stages.memory(at.given.streams), kafka=False),

@@ -3,6 +3,8 @@
 One feature, windows of 64 rows, one with every record; each poll has a record of each stream. The preset `quality` has
 the members of a fleet, with principal components in the place of the two networks: what is left after them is the same.
 Time in the members themselves is taken away.
+
+Beside it stands what `alert.quality` adds to all of the core: every kind switched on, of one feature, nothing wrong.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from monitor.alert import AlertSettings
 from monitor.detector import Detector
 from monitor.engine import prior_of
 from monitor.pipeline import Pipeline
+from monitor.quality import Quality, QualitySettings
 from monitor.record import Records, RecordSettings
 from monitor.stopwatch import Stopwatch
 from monitor.threshold import Tracked
@@ -97,9 +100,9 @@ def _measured(pipeline: _Timed, watch: Stopwatch | None, streams: int) -> list[f
     return found
 
 
-def _pipeline(model: Any, prior: Any) -> _Timed:
+def _pipeline(model: Any, prior: Any, quality: Quality | None = None) -> _Timed:
     window = WindowSettings(length=LENGTH, stride=1)
-    return _Timed(RecordSettings(), window, Tracked.Settings(), AlertSettings(), model, prior, 1)
+    return _Timed(RecordSettings(), window, Tracked.Settings(), AlertSettings(), model, prior, 1, quality=quality)
 
 
 def logic(folder: Path, streams: int = STREAMS) -> dict[str, float]:
@@ -119,6 +122,44 @@ def logic(folder: Path, streams: int = STREAMS) -> dict[str, float]:
         "plain_bytes_per_stream": _bytes(plain, plain.line_columns) + _bytes(plain, plain.alert_columns),
         "quality_bytes_per_stream": _bytes(quality, quality.line_columns) + _bytes(quality, quality.alert_columns),
     }
+
+
+def faults(streams: int = STREAMS) -> dict[str, float]:
+    """Return what alerts on the data themselves add: µs a record, and bytes a stream."""
+    settings = QualitySettings.model_validate(
+        {
+            "flat_line": {"after": "1h", "accept": "1d"},
+            "missing_feature": "10m",
+            "out_of_range": {"value": [-9, 9]},
+            "silence": {"factor": 5, "min": "5m"},
+            "sampling_rate": {"factor": 2, "after": "10m", "accept": "1d"},
+            "clock_skew": {"max": "5m", "after": "10m"},
+        }
+    )
+    ways = {"without": None, "with": Quality(settings, ["value"])}
+    made = {name: _pipeline(FlatModel(), PRIOR, quality) for name, quality in ways.items()}
+    spent = {name: _spent(pipeline, streams) for name, pipeline in made.items()}
+    kept = {name: sum(each.partition("", 0).table.bytes_per_stream().values()) for name, each in made.items()}
+    return {
+        "data_quality_us_per_record": spent["with"] - spent["without"],
+        "data_quality_bytes_per_stream": float(kept["with"] - kept["without"]),
+    }
+
+
+def _spent(pipeline: Pipeline, streams: int) -> float:
+    """Return the median µs a record of a pipeline with all that it does, windows full."""
+    random = np.random.default_rng(1)
+    partition = pipeline.partition("sensors", 0)
+    slots = np.array([partition.table.assign(b"stream-%d" % number) for number in range(streams)], np.int32)
+    seconds = []
+    for row in range(LENGTH + 2 * _ROUNDS):
+        values = random.normal(0, 1, (streams, 1)).astype(np.float32)
+        offsets = np.arange(row * streams, (row + 1) * streams, dtype=np.int64)
+        times = np.full(streams, (row + 1) * _MINUTE, np.int64)
+        begin = time.perf_counter()
+        pipeline.process([(partition, Records(slots, times, values, offsets, times))])
+        seconds.append(time.perf_counter() - begin)
+    return float(np.median(seconds[LENGTH + _ROUNDS :])) / streams * 1e6
 
 
 def _bytes(pipeline: Pipeline, columns: Sequence[Any]) -> float:
