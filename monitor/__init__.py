@@ -2,7 +2,8 @@
 
 * `sources/`: where records come from: kafka, jsonl, csv, parquet; one file each
 * `codec/`: raw bytes → columns; alerts → CloudEvents
-* `engine`: raw batches in, events and dead letters out: codec and pipeline put together
+* `routing`: which fleet a record belongs to
+* `engine`: raw batches in, events and dead letters out: codec and pipeline put together; `fleets`: one for each fleet
 * `letters`: dead letters
 * `stopwatch`: where the time of a poll's work goes
 * `pipeline`: the pure core, one step after another; what follows belongs to it
@@ -18,7 +19,8 @@
 * `quality/`: what is wrong with the data themselves, by kind
 * `alert/`: scores over the line → firing and resolved
 * `changes`: what the state's log must write
-* `state/`: what is known of the streams, as rows of a log; `keeper` restores it, and writes it with each commit
+* `state/`: what is known of the streams, as rows of a log; `keeper` restores it, and writes it with each commit;
+  `shares`: what each fleet has of it
 * `checkpoint/`: the same in a local directory, with positions and the lengths of outputs, for files
 * `breaker`: counts deaths with the same records in hand, so that one of them stops nothing for ever
 * `delivery`: events, dead letters and positions out, in the one order that loses nothing; `relay` for other sinks

@@ -13,7 +13,7 @@ from models.bundle import Bundle
 from models.cells import Cells
 from models.serving import Model
 from models.training import Epoch
-from tests.bundles import EPOCHS, tiny_bundle
+from tests.bundles import EPOCHS, fan_bundle, tiny_bundle
 from tests.kafka import topics
 from tests.kafka.broker import Broker
 from tests.kafka.place import NoKafkaError
@@ -105,6 +105,12 @@ def epochs(bundle: Bundle) -> list[Epoch]:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A trained bundle. Copy it before changing it."""
     return tiny_bundle(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def fans(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A trained bundle of another fleet, with other features and windows. Copy it before changing it."""
+    return fan_bundle(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
