@@ -30,6 +30,7 @@ ensemble     the preset `quality`: members, their calibration, one bundle
 bundle       the directory that training writes and serving reads
 workers      threads that score beside the one that asks, as many as there are cores for
 chunk        the few numbers of windows that a graph is run on, and what it says of windows
+engines      what runs a graph: ONNX Runtime, or OpenVINO
 graph        an ONNX graph under ONNX Runtime, the same bits whatever the batch
 serving      a bundle as it is served
 codes        codes of windows, and windows of codes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -50,12 +51,17 @@ def repeated(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     return np.resize(rows, (count, *rows.shape[1:]))
 
 
-class Lane:
-    """What one thread runs a graph with: where its memory lies, and room for a chunk that is not full."""
+Call = Callable[["NDArray[np.float32]", "Scores", int, int], None]
+"""Runs the first windows of an array, contiguous `(n, L, F)`: their figures go into the scores, from a window on. The
+last argument is how many. One thread at a time may call it."""
 
-    def __init__(self, session: Any, spare: Scores) -> None:  # noqa: ANN401 - ONNX Runtime has no types
+
+class Lane:
+    """What one thread runs a graph with: the engine, and room for a chunk that is not full."""
+
+    def __init__(self, call: Call, spare: Scores) -> None:
         """Have room for as many windows as `spare` has."""
-        self._session, self._binding, self._spare = session, session.io_binding(), spare
+        self._call, self._spare = call, spare
         self._padded = np.zeros_like(spare.reconstruction)
 
     def run(
@@ -88,16 +94,6 @@ class Lane:
                 scores.errors[start:stop] = self._spare.errors[:rest]
                 scores.reconstruction[start:stop] = self._spare.reconstruction[:rest]
             start += size
-
-    def _call(self, windows: NDArray[np.float32], scores: Scores, start: int, size: int) -> None:
-        """Run the first `size` windows; their figures go into `scores` from `start` on."""
-        binding, kind = self._binding, np.float32
-        binding.bind_input("windows", "cpu", 0, kind, (size, *windows.shape[1:]), windows.ctypes.data)
-        for name in ("score", "errors", "reconstruction"):
-            column: NDArray[np.float32] = getattr(scores, name)
-            address = column.ctypes.data + start * column.strides[0]
-            binding.bind_output(name, "cpu", 0, kind, (size, *column.shape[1:]), address)
-        self._session.run_with_iobinding(binding)
 
 
 def covers(seconds: Mapping[int, float]) -> list[tuple[int, ...]]:

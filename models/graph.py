@@ -1,4 +1,4 @@
-"""An ONNX graph under ONNX Runtime: figures of windows, the same bits whatever comes in one call.
+"""A bundle's graph under an engine: figures of windows, the same bits whatever comes in one call.
 
 Kernels may differ with the number of rows that they get, or with where in memory a row begins. So the graph only ever
 runs on a few fixed numbers of windows, the `chunk` sizes. Loading finds out, on the bundle's own windows and in two
@@ -6,7 +6,7 @@ orders, which sizes give the same bits, and uses no others; on the processors me
 six. It takes the time of each as well: what is left over once the largest chunks are full goes through those that take
 it soonest, the last of them padded. 17 windows are a chunk of 16 and one of 1, not one of 32 half full.
 
-A chunk runs on one thread, and chunks run side by side (`models.workers`): ONNX Runtime's own threads share out what is
+A chunk runs on one thread, and chunks run side by side (`models.workers`): an engine's own threads share out what is
 inside of one operator, which gains a recurrent network little. How many threads, loading measures too. They take chunks
 from one queue, so that a thread whose core is taken by something else delays a call by no more than a chunk. Few
 windows stay with the thread that asks, unless they are done clearly sooner in parts.
@@ -14,7 +14,6 @@ windows stay with the thread that asks, unless they are done clearly sooner in p
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from itertools import pairwise
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models import engines
 from models.chunk import CHUNKS, PROBES, Lane, Scores, covers, repeated
 from models.workers import WORKERS, cores
 
@@ -31,15 +31,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from models.engines import EngineName
+
 _LOOK = 0.005  # seconds that a look at a number of threads takes, with one chunk a thread at least
 _ROUNDS = 5  # looks; a core that was idle needs some milliseconds until it is as fast as it gets
 _MOST = 0.2  # seconds after which no other look begins but the first at a number of threads
-_GAIN = 1.05  # so many times faster more threads must be
+_GAIN = 1.05  # so many times faster more threads than two must be
+_DOUBT = 0.8  # and two: a core that was idle may take half a second until it is fast, and idle threads cost nothing
 _CLEARLY = 4 / 3  # the same, where a call for a few windows is to be divided
 
 
 class Graph:
-    """An ONNX graph of the bundle's form in one ONNX Runtime session.
+    """An ONNX graph of the bundle's form.
 
     Attributes:
         length: rows of a window.
@@ -50,7 +53,13 @@ class Graph:
     """
 
     def __init__(
-        self, content: bytes, length: int, features: int, probes: NDArray[np.float32], threads: int | None = 1
+        self,
+        content: bytes,
+        length: int,
+        features: int,
+        probes: NDArray[np.float32],
+        threads: int | None = 1,
+        engine: EngineName = "onnxruntime",
     ) -> None:
         """Load the graph, and find the chunk sizes that agree.
 
@@ -60,25 +69,13 @@ class Graph:
             features: features of a window.
             probes: windows `(p, L, F)` in raw units to compare chunk sizes on; none = the largest size alone is used.
             threads: how many chunks run side by side; None = as many as are measured fastest.
+            engine: what runs it.
 
         Raises:
-            ValueError: if ONNX Runtime cannot load the graph, or it has other inputs or outputs.
+            ValueError: if the engine cannot load the graph, or it has other inputs or outputs.
         """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.log_severity_level = 3
-        # Weights in a file of their own would be looked for in the working directory: there are none in a bundle.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-        try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions have no base class of their own
-            message = f"ONNX Runtime cannot load the graph: {str(error).splitlines()[0]}"
-            raise ValueError(message) from None
+        self._engine = engines.load(engine, content, length, features)
         self.length, self.features = length, features
-        self._check()
         self._lanes: deque[Lane] = deque()
         some = np.ascontiguousarray(probes[:PROBES], np.float32)
         self._seconds = self._agreeing(some)
@@ -103,19 +100,7 @@ class Graph:
 
     def encode(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the codes `(n, Z)` of windows `(n, L, F)`."""
-        codes: NDArray[np.float32] = self._session.run(["latent"], {"windows": windows})[0]
-        return codes
-
-    def _check(self) -> None:
-        """Refuse a graph of another form."""
-        inputs = {node.name: node.shape[1:] for node in self._session.get_inputs()}
-        if inputs != {"windows": [self.length, self.features]}:
-            message = f"the graph takes {inputs}, windows of [{self.length}, {self.features}] are needed"
-            raise ValueError(message)
-        missing = {"score", "errors", "reconstruction", "latent"} - {node.name for node in self._session.get_outputs()}
-        if missing:
-            message = f"the graph has no output {min(missing)}"
-            raise ValueError(message)
+        return self._engine.encode(windows)
 
     def _empty(self, count: int) -> Scores:
         """Return room for the figures of `count` windows."""
@@ -176,7 +161,7 @@ class Graph:
         try:
             return self._lanes.pop()
         except IndexError:
-            return Lane(self._session, self._empty(max(CHUNKS)))
+            return Lane(self._engine.call(), self._empty(max(CHUNKS)))
 
     def _agreeing(self, probes: NDArray[np.float32]) -> dict[int, float]:
         """Return the chunk sizes that give the same bits for the same window in every place, and the time of a call.
@@ -204,8 +189,9 @@ class Graph:
     def _fastest(self, probes: NDArray[np.float32], threads: int | None) -> tuple[int, float]:
         """Return how many threads are to run chunks, and the windows a second that they did.
 
-        Twice as many are looked at as long as they gain something, and give the same bits. The largest chunks are run,
-        each thread a few of them, and the best of some looks counts: what else runs on the machine only ever costs.
+        Twice as many are looked at as long as they gain something, and give the same bits; two are used unless they are
+        clearly slower than one. The largest chunks are run, each thread a few of them, and the best of some looks
+        counts: what else runs on the machine only ever costs.
         """
         largest, most = self.chunk[-1], threads or cores()
         if len(probes) == 0:
@@ -225,7 +211,7 @@ class Graph:
                 fastest = max(fastest, len(windows) / (time.perf_counter() - started))
                 if not scores.same(wanted.repeated(len(windows))).all():
                     return best, rate
-            if threads is None and fastest < rate * _GAIN:
+            if threads is None and fastest < rate * (_DOUBT if number == 2 else _GAIN):  # noqa: PLR2004 - two threads
                 break
             best, rate = number, fastest
         return best, rate

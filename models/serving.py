@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models import engines
 from models.bundle import BundleError
 from models.chunk import PROBES
 from models.detector import ARRAYS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from models.bundle import Bundle
     from models.chunk import Scores
+    from models.engines import EngineName
 
 CALIBRATION = "calibration.npz"
 _LARGEST_DETECTOR = 1 << 30  # bytes of a detector's arrays, unpacked
@@ -42,22 +44,27 @@ class Model:
         arrays: what its voices measure distances by.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, threads: int | None = None, engine: EngineName = "onnxruntime") -> None:
         """Load the graph.
 
         Args:
             bundle: where it is.
             threads: how many chunks run side by side; None = as many as are measured fastest here. Scores do not
                 depend on it, to the last bit.
+            engine: what runs the graph. Scores of two engines differ in their last bits.
 
         Raises:
-            BundleError: if a file is not as the manifest says, or the graph is not one for these windows.
+            BundleError: if a file is not as the manifest says, the graph is not one for these windows, or the engine is
+                not installed.
         """
+        if engines.missing(engine):
+            message = f"model.engine {engine} is not installed here: pip install 'tidegauge[{engine}]', or leave it out"
+            raise BundleError(message)
         begin = time.perf_counter()
         self.bundle = bundle
         manifest = bundle.manifest
         try:
-            self.members, self.arrays = _detector(bundle, threads)
+            self.members, self.arrays = _detector(bundle, threads, engine)
             if self.members:
                 self._graph = next(iter(self.members.values()))
             else:
@@ -67,6 +74,7 @@ class Model:
                     len(manifest.features),
                     _probes(bundle),
                     threads,
+                    engine,
                 )
         except ValueError as error:
             message = f"bundle {bundle.path}: {error}; train it again"
@@ -94,7 +102,9 @@ class Model:
         return self._graph.encode(windows)
 
 
-def _detector(bundle: Bundle, threads: int | None) -> tuple[dict[str, Graph], dict[str, NDArray[np.float64]]]:
+def _detector(
+    bundle: Bundle, threads: int | None, engine: EngineName
+) -> tuple[dict[str, Graph], dict[str, NDArray[np.float64]]]:
     """Return the graphs and arrays of a bundle's detector, none if it has none."""
     detector, features = bundle.manifest.detector, len(bundle.manifest.features)
     if detector is None:
@@ -104,7 +114,7 @@ def _detector(bundle: Bundle, threads: int | None) -> tuple[dict[str, Graph], di
     for part in detector.parts:
         if part.onnx is not None:
             probes = random.normal(size=(PROBES, part.view.rows, features)).astype(np.float32)
-            graphs[part.name] = Graph(bundle.content(part.onnx), part.view.rows, features, probes, threads)
+            graphs[part.name] = Graph(bundle.content(part.onnx), part.view.rows, features, probes, threads, engine)
     found = arrays(bundle.content(ARRAYS), ARRAYS, _LARGEST_DETECTOR)
     return graphs, {name: array.astype(np.float64) for name, array in found.items()}
 

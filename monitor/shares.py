@@ -89,7 +89,7 @@ class Shares:
     def __init__(self, config: Config, engine: AnyEngine) -> None:
         """Set up."""
         self.config, self.engine = config, engine
-        versions = {library: version(library) for library in ("numpy", "onnxruntime")}
+        versions = {library: version(library) for library in config.model.libraries}
         self.fleets = {
             name: Fleet(
                 each,

@@ -14,8 +14,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# pyarrow is of the extra `parquet`, confluent-kafka of `librdkafka`, the others of `train`; the base has none of them.
-NOT_IN_BASE = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "pyarrow", "confluent_kafka", "confluent-kafka")
+# pyarrow is of the extra `parquet`, confluent-kafka of `librdkafka`, openvino of its own, the others of `train`; the base
+# has none of them.
+NOT_IN_BASE = (
+    *("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "pyarrow"),
+    *("confluent_kafka", "confluent-kafka", "openvino"),
+)
 
 IMPORT_EVERYTHING = f"""
 import importlib, json, pkgutil, sys
@@ -72,9 +76,9 @@ def test_the_base_install_has_nothing_of_the_extras() -> None:
     base = {re.split(r"[^A-Za-z0-9-]", each)[0].lower() for each in PROJECT["dependencies"]}
     assert not base & set(NOT_IN_BASE)
     extras = PROJECT["optional-dependencies"]
-    assert set(extras) == {"inspect", "librdkafka", "parquet", "quality", "search", "train", "test"}
+    assert set(extras) == {"inspect", "librdkafka", "openvino", "parquet", "quality", "search", "train", "test"}
     assert "tidegauge[parquet]" in extras["train"]
-    assert "tidegauge[librdkafka,parquet]" in extras["test"]
+    assert "tidegauge[librdkafka,openvino,parquet]" in extras["test"]
 
 
 def test_every_module_imports_without_tensorflow() -> None:

@@ -24,15 +24,22 @@ def bundles_of(config: Config, bundle: Path | None = None) -> dict[str, Bundle]:
     return {name: found[path] for name, path in paths.items()}
 
 
-def load_models(bundles: Mapping[str, Bundle]) -> dict[str, Loaded]:
+def load_models(bundles: Mapping[str, Bundle], config: Config, *, one_core: bool = False) -> dict[str, Loaded]:
     """Return the bundles with their models, each loaded once.
+
+    Args:
+        bundles: of each fleet, by its glob.
+        config: says what runs them.
+        one_core: whether they are to score on one core, whatever the configuration says.
 
     Raises:
         BundleError: if one cannot be loaded.
     """
     from models.serving import Model  # it loads the engine that runs networks
 
-    models = {bundle.path: Model(bundle) for bundle in {each.path: each for each in bundles.values()}.values()}
+    threads = 1 if one_core else config.model.most_threads
+    every = {each.path: each for each in bundles.values()}.values()
+    models = {bundle.path: Model(bundle, threads, config.model.engine) for bundle in every}
     return {name: Loaded(bundle, models[bundle.path]) for name, bundle in bundles.items()}
 
 
@@ -43,7 +50,7 @@ def engine_of(config: Config) -> Engine | Fleets:
         BundleError: if a bundle cannot be read.
         ConfigError: if it contradicts the configuration.
     """
-    return engine_for(config, load_models(bundles_of(config)))
+    return engine_for(config, load_models(bundles_of(config), config))
 
 
 def described(engine: Engine, loaded: Loaded) -> dict[str, Any]:
@@ -54,5 +61,19 @@ def described(engine: Engine, loaded: Loaded) -> dict[str, Any]:
         "kind": engine.model.kind,
         "features": len(engine.features),
         "window": f"{engine.window.length}/{engine.window.stride}",
-        "chunk": list(getattr(loaded.model, "chunk", ())),
+        **_speed(loaded.model),
+    }
+
+
+def _speed(model: object) -> dict[str, Any]:
+    """Return what loading found out, of a model that was loaded from a bundle."""
+    from models.serving import Model
+
+    if not isinstance(model, Model):
+        return {}
+    return {
+        "chunk": list(model.chunk),
+        "threads": model.threads,
+        "windows_per_second": round(model.rate),
+        "warm_up_ms": round(model.warm_up * 1e3),
     }

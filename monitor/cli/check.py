@@ -149,7 +149,7 @@ def _core(config: Config, load: Load | None) -> list[str]:
         BundleError: if a bundle cannot be read, or its model not loaded.
         ConfigError: if bundle and configuration contradict each other.
     """
-    loaded = load_models(bundles_of(config))
+    loaded = load_models(bundles_of(config), config, one_core=load is not None)  # a load is counted in whole cores
     engine = engine_for(config, loaded)
     if list(loaded) == [ALL]:
         return _fleet(config, engine.fleets[ALL], loaded[ALL], load)

@@ -69,7 +69,8 @@ def command(
     with Steps() as steps:
         steps.step("scoring")
         source = for_recording(recordings, config.source).build(config.record, checked.manifest.features)
-        scored = evaluation.read(config, checked, Model(checked), source, ranges, steps.records)
+        model = Model(checked, config.model.most_threads, config.model.engine)
+        scored = evaluation.read(config, checked, model, source, ranges, steps.records)
     if not scored.labels:
         message = f"{recordings[0]}: no labels: it has no column label (0 or 1), so name a file of them with --labels"
         raise EvaluationError(message)

@@ -68,7 +68,7 @@ def command(  # noqa: PLR0913, PLR0917 - each is an option
         with _bar() as progress:
             report = replay_fleets(
                 config,
-                load_models(bundles),
+                load_models(bundles, config),
                 source,
                 out=events,
                 scores=scores,

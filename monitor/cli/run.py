@@ -49,7 +49,7 @@ def command(config_path: Path, overrides: tuple[str, ...]) -> None:
         message = f"{config_path}: sink: missing: where do alerts go?"
         raise ConfigError(message)
     logs.configure(config.log, config.secrets())
-    loaded = load_models(bundles_of(config))
+    loaded = load_models(bundles_of(config), config)
     engine = engine_for(config, loaded)
     metrics = Metrics(config.topics())
     one = list(engine.fleets) == [ALL]

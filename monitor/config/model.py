@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from models.engines import EngineName
 from monitor.identity import ALL
 
 
@@ -38,6 +39,20 @@ class ModelSettings(BaseModel):
     bundles: Annotated[tuple[FleetSettings, ...], Field(min_length=1)] | None = Field(
         None, description="several fleets: a stream is scored by the first entry whose streams its id matches"
     )
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        "auto", description="cores that score at once; auto: as many as are fastest, measured at the start"
+    )
+    engine: EngineName = Field("onnxruntime", description="what runs the networks: onnxruntime or openvino")
+
+    @property
+    def most_threads(self) -> int | None:
+        """Cores that score at once; None = as many as are fastest."""
+        return None if self.threads == "auto" else self.threads
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """What the last bit of a score depends on: the libraries' names."""
+        return ("numpy", "onnxruntime") if self.engine == "onnxruntime" else ("numpy", "onnxruntime", self.engine)
 
     @model_validator(mode="after")
     def _reachable(self) -> ModelSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -84,6 +84,7 @@ class Report:
         strangers: labelled streams of which the recording has no record that was used.
         models: of each fleet, by its glob, kind and sha256 of the model, and config_sha256, the hash of the settings
             that decide what is an alert.
+        libraries: those that the last bit of a score depends on.
     """
 
     records: int
@@ -101,6 +102,7 @@ class Report:
     strangers: tuple[str, ...] = ()
     warm: tuple[WarmStart, ...] = ()
     faults: Mapping[str, int] | None = None
+    libraries: tuple[str, ...] = ("onnxruntime", "numpy")
 
     def fields(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -121,7 +123,7 @@ class Report:
             "cold_start": [{"topic": c.topic, "partition": c.partition, "offset": c.offset} for c in self.cold],
             "warm_start": [asdict(start) for start in self.warm],
             **self._models(),
-            "versions": versions(),
+            "versions": versions(self.libraries),
         }
 
     def _models(self) -> dict[str, Any]:
@@ -168,13 +170,12 @@ class Report:
         return [text]
 
 
-def versions() -> dict[str, str]:
+def versions(libraries: Sequence[str]) -> dict[str, str]:
     """Return what equality to the last bit depends on."""
     return {
         "tidegauge": __version__,
         "python": platform.python_version(),
-        "onnxruntime": _version("onnxruntime"),
-        "numpy": _version("numpy"),
+        **{name: _version(name) for name in libraries},
         "cpu": _cpu(),
     }
 

@@ -153,6 +153,7 @@ def replay_fleets(
         cold=_cold(config, {key: first for key, first in begun.items() if key not in warm.begun}),
         warm=tuple(replace(each.start, first=begun.get(key)) for key, each in warm.begun.items()),
         models=models,
+        libraries=config.model.libraries,
         faults=None if config.alert.quality is None else {kind: raises.faults[kind] for kind in KINDS},
         figures={} if labels is None else _judged(labels, raises, spans),
         strangers=tuple(sorted({label.stream for label in labels or ()} - set().union(*spans))),

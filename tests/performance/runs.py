@@ -118,7 +118,8 @@ def consume(path: Path, count: int, bundle: Bundle, *, model: bool) -> dict[str,
         opened. `us_other` is what no stage has: counting, the turn of the loop.
     """
     config = load(path)
-    engine = Engine(config, bundle, Model(bundle) if model else FlatModel())
+    served = Model(bundle, config.model.most_threads, config.model.engine) if model else FlatModel()
+    engine = Engine(config, bundle, served)
     assert config.source is not None
     source = config.source.build(config.record, engine.features)
     metrics = Metrics(config.topics())
