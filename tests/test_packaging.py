@@ -14,8 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# pyarrow is of the extra `parquet`, confluent-kafka of `librdkafka`, openvino of its own, the others of `train`; the base
-# has none of them.
+# pyarrow is of the extra `parquet`, confluent-kafka of `librdkafka`, openvino of its own, the others of `train`; the
+# base has none of them.
 NOT_IN_BASE = (
     *("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib", "pyarrow"),
     *("confluent_kafka", "confluent-kafka", "openvino"),

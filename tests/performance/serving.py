@@ -1,4 +1,4 @@
-"""The model as it is served, beside what one gets with ONNX Runtime's defaults from Keras' own export."""
+"""The model as it is served, by each engine, beside ONNX Runtime's defaults with Keras' own export."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SIZES = (1, 8, 32, 128, 512)
 
 def model(bundle: Bundle, folder: Path, rounds: int) -> dict[str, Any]:
     """Windows a second of the model as it is served, by windows a call; and of a poll's windows both ways, in turn."""
-    served = Model(bundle)
+    served, other = Model(bundle), Model(bundle, engine="openvino")
     windows = np.random.default_rng(0).normal(size=(_POLL, job.LENGTH, job.FEATURES)).astype(np.float32)
     plain = _plain(bundle, folder)
-    ways: dict[str, Callable[[Any], object]] = {"served": served.score, "default": plain}
+    ways: dict[str, Callable[[Any], object]] = {"served": served.score, "openvino": other.score, "default": plain}
     found: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(max(3, rounds)):
         for name in sorted(ways, reverse=bool(turn % 2)):
@@ -37,6 +37,11 @@ def model(bundle: Bundle, folder: Path, rounds: int) -> dict[str, Any]:
         "windows_per_second": median(found["served"]),
         "default_session_windows_per_second": median(found["default"]),
         "to_default_session": median(s / d for s, d in zip(found["served"], found["default"], strict=True)),
+        "threads": served.threads,
+        "warm_up_seconds": served.warm_up,
+        "openvino_windows_per_second": median(found["openvino"]),
+        "openvino_to_default_session": median(o / d for o, d in zip(found["openvino"], found["default"], strict=True)),
+        "openvino_warm_up_seconds": other.warm_up,
         **cores,
         **sizes,
         "rounds": found,
