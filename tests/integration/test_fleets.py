@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kafka import KafkaAdminClient
+
 from models.bundle import Bundle
 from tests.integration.conftest import Job, committed
 from tests.integration.daemon import Daemon, environment, until
 from tests.integration.streams import value
+from tests.integration.verbs import verb
 from tests.kafka.broker import Broker
 from tests.kafka.topics import Record, consume_all, produce
 from tests.monitor.test_shares import fan
@@ -69,6 +72,12 @@ def by_partition(events: list[bytes]) -> dict[int, list[dict[str, Any]]]:
     return found
 
 
+def two_fleets(bundle: Bundle, fans: Bundle) -> dict[str, Any]:
+    """Return section `model`."""
+    globs = {"pump-*": bundle, "fan-*": fans}
+    return {"bundles": [{"streams": glob, "bundle": str(own.path)} for glob, own in globs.items()]}
+
+
 def test_kills_change_no_alert_of_any_fleet(
     kafka: Broker, job: Callable[..., Job], folder: Path, bundle: Bundle, fans: Bundle
 ) -> None:
@@ -77,7 +86,7 @@ def test_kills_change_no_alert_of_any_fleet(
     produce(kafka.bootstrap, work.input, records())
     total = ROWS * len(STREAMS) + BROKEN
     globs = {"pump-*": bundle, "fan-*": fans}
-    model = {"bundles": [{"streams": glob, "bundle": str(own.path)} for glob, own in globs.items()]}
+    model = two_fleets(bundle, fans)
     config = {**work.member(max_poll_records=10, commit_interval_ms=100), **LEARNING, "model": model}
     chance = random.Random(5)  # noqa: S311 - when to kill
     places = [0]
@@ -113,3 +122,70 @@ def test_kills_change_no_alert_of_any_fleet(
             del event["data"]["config_sha256"]  # it covers record.select
         events.sort(key=lambda event: (str(event["subject"]), str(event["id"])))
     assert found == alone
+
+
+def keyed(begin: int, end: int) -> list[Record]:
+    """Return rows of all streams; their keys decide their partition, as with Kafka's own clients."""
+    return [
+        Record(fan(row) if name.startswith("fan") else value(row), key=name.encode())
+        for row in range(begin, end)
+        for name in STREAMS
+    ]
+
+
+def test_an_operators_verbs_take_all_fleets_along(
+    kafka: Broker, job: Callable[..., Job], folder: Path, bundle: Bundle, fans: Bundle
+) -> None:
+    """If it failed, a snapshot, a skipped record or more partitions would cost a fleet what it knows."""
+    work = job(partitions=2)
+    settings = {**work.member(None), "model": two_fleets(bundle, fans)}
+    settings["alert"] = {**settings["alert"], "resolve_after": 4}
+    config = folder / "config.yaml"
+    config.write_text(json.dumps(settings))
+    produce(kafka.bootstrap, work.input, keyed(0, 78))  # within a bump of pumps and fans
+    done = 78 * len(STREAMS)
+    with Daemon(folder / "one", settings) as daemon:
+        until(lambda: committed(work) == done, "the records are not processed")
+        assert daemon.stop()[0] == 0
+    known = verb("state", "inspect", config, "--json").json["partitions"]
+    assert verb("state", "export", config, "--out", folder / "saved").status == 0
+    assert verb("state", "import", config, "--from", folder / "saved", "--force").status == 0
+    produce(kafka.bootstrap, work.input, [Record(b"{broken", key=b"fan-1", partition=1)])
+    place = str(next(each["group_offset"] for each in known if each["partition"] == 1))
+    assert verb("skip", config, "--topic", work.input, "--partition", "1", "--offset", place).status == 0
+    brought = verb("state", "inspect", config, "--json").json["partitions"]
+    for before, after in zip(known, brought, strict=True):
+        skipped = after["partition"] == 1
+        assert after["group_offset"] == after["state"]["offset"] == before["group_offset"] + skipped
+        for name, fleet in before["state"]["fleets"].items():
+            assert after["state"]["fleets"][name]["streams"] == fleet["streams"]
+    assert sum(each["state"]["counts"].get("dead_lettered", 0) for each in brought) == 1
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    try:
+        admin.create_partitions({work.input: 5})
+    finally:
+        admin.close()
+    moved = verb("state", "migrate", config, "--partitions", "5", "--json").json
+    assert (moved["streams"], moved["doubled"], len(moved["partitions"])) == (len(STREAMS) - 1, 0, 5)
+    produce(kafka.bootstrap, work.input, keyed(78, 170))
+    with Daemon(folder / "two", settings) as daemon:
+        until(lambda: committed(work) == done + 1 + 92 * len(STREAMS), "the records are not processed")
+        restored = [each["streams"] for each in daemon.log if each["event"] == "restored"]
+        assert (len(restored), sum(restored)) == (5, len(STREAMS) - 1)
+        assert daemon.stop()[0] == 0
+    whole = folder / "whole.jsonl"
+    lines = [{"stream": (r.key or b"").decode(), **json.loads(r.value or b"")} for r in keyed(0, 170)]
+    whole.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert verb("replay", whole, "--config", config, "--out", folder / "replayed").status == 0
+    published = [each.value or b"" for each in consume_all(work.bootstrap, work.alerts)]
+    facts = sorted(map(fact, published))
+    assert {each[0] for each in facts} == set(STREAMS) - {"door"}
+    assert facts == sorted(map(fact, (folder / "replayed").read_bytes().splitlines()))
+
+
+def fact(event: bytes) -> tuple[str, ...]:
+    """Return what an event says that no move between partitions changes."""
+    read = json.loads(event)
+    data = read["data"]
+    names = ("status", "startsAt", "endsAt", "anomaly_score", "model")
+    return (read["subject"], *(str(data[name]) for name in names))
