@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from models.chunk import CHUNKS
 from models.workers import cores
 
 if TYPE_CHECKING:
@@ -28,7 +29,13 @@ FIGURES = ("score", "errors", "reconstruction")
 
 
 class OnnxRuntime:
-    """An ONNX Runtime session with one thread."""
+    """An ONNX Runtime session with one thread.
+
+    Attributes:
+        chunks: the numbers of windows that are worth a try, rising.
+    """
+
+    chunks: tuple[int, ...] = CHUNKS
 
     def __init__(self, content: bytes) -> None:
         """Load a graph.
@@ -88,6 +95,8 @@ class OnnxRuntime:
 
 class OpenVino(OnnxRuntime):
     """OpenVINO's CPU plug-in, in float32. ONNX Runtime still looks at the graph's form, and makes codes."""
+
+    chunks = (1, 8, 32)  # each takes some 70 ms to compile
 
     def __init__(self, content: bytes) -> None:
         """Load a graph; it is compiled for a chunk size when that is first run.

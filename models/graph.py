@@ -164,7 +164,7 @@ class Graph:
             return Lane(self._engine.call(), self._empty(max(CHUNKS)))
 
     def _agreeing(self, probes: NDArray[np.float32]) -> dict[int, float]:
-        """Return the chunk sizes that give the same bits for the same window in every place, and the time of a call.
+        """Return the engine's chunk sizes that give the same bits for the same window in every place, and the time of a call.
 
         Where even the largest size does not agree with itself, each window runs alone: then nothing else can matter.
         """
@@ -173,7 +173,7 @@ class Graph:
             return {max(CHUNKS): 1.0}
         backwards = np.ascontiguousarray(probes[::-1])
         wanted: Scores | None = None
-        for size in reversed(CHUNKS):
+        for size in reversed(self._engine.chunks):
             padded = [(), *[(size,)] * (size - 1)]
             begin = time.perf_counter()
             there = self._run(probes, size, padded)
