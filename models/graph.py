@@ -164,7 +164,7 @@ class Graph:
             return Lane(self._engine.call(), self._empty(max(CHUNKS)))
 
     def _agreeing(self, probes: NDArray[np.float32]) -> dict[int, float]:
-        """Return the engine's chunk sizes that give the same bits for the same window in every place, and the time of a call.
+        """Return the chunk sizes that give the same bits for a window in every place, and the time of a call.
 
         Where even the largest size does not agree with itself, each window runs alone: then nothing else can matter.
         """
