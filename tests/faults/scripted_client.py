@@ -14,10 +14,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata
 
+from monitor.kafka.port import Columns
 from tests.faults.scripted_broker import Place, ScriptedBroker, Transaction
 
 
@@ -246,7 +246,7 @@ class ScriptedConsumer:
         self._paused: set[TopicPartition] = set()
         self._positions: dict[TopicPartition, int] = {}
         self._coordinator = SimpleNamespace(_heartbeat_enabled=True)
-        self._fetcher = SimpleNamespace(_next_partition_records=None)
+        self._fetcher = SimpleNamespace(_next_partition_records=None, config={})
         self._cluster = SimpleNamespace(topic_id=lambda topic: topic, add_topic=lambda _: None)
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
@@ -363,7 +363,7 @@ class ScriptedConsumer:
                 continue
             entries = self._broker.read(_place(partition), at, committed=self._committed)[: self._most]
             if entries:
-                found[partition] = [_record(partition, entry) for entry in entries]
+                found[partition] = [_columns(entries)]
                 self._positions[partition] = entries[-1].offset + 1
             else:
                 self._positions[partition] = self._broker.end(_place(partition), stable=self._committed)
@@ -374,15 +374,10 @@ def _place(partition: TopicPartition) -> Place:
     return partition.topic, partition.partition
 
 
-def _record(partition: TopicPartition, entry: Any) -> Any:
-    values = dict.fromkeys(ConsumerRecord._fields)
-    values |= {
-        "topic": partition.topic,
-        "partition": partition.partition,
-        "offset": entry.offset,
-        "timestamp": 1_700_000_000_000,
-        "key": entry.key,
-        "value": entry.value,
-        "headers": list(entry.headers),
-    }
-    return ConsumerRecord(**values)
+def _columns(entries: list[Any]) -> Columns:
+    return Columns(
+        [entry.offset for entry in entries],
+        [1_700_000_000_000] * len(entries),
+        [entry.key for entry in entries],
+        [entry.value for entry in entries],
+    )
