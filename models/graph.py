@@ -37,7 +37,7 @@ _LOOK = 0.005  # seconds that a look at a number of threads takes, with one chun
 _ROUNDS = 5  # looks; a core that was idle needs some milliseconds until it is as fast as it gets
 _MOST = 0.2  # seconds after which no other look begins but the first at a number of threads
 _GAIN = 1.05  # so many times faster more threads than two must be
-_DOUBT = 0.8  # and two: a core that was idle may take half a second until it is fast, and idle threads cost nothing
+_DOUBT = 0.8  # and two: a core that was idle may take half a second until it is fast
 _CLEARLY = 4 / 3  # the same, where a call for a few windows is to be divided
 
 
