@@ -155,6 +155,8 @@ def _core(config: Config, load: Load | None) -> list[str]:
         return _fleet(config, engine.fleets[ALL], loaded[ALL], load)
     left = "" if any(covers(glob, ALL) for glob in loaded) else "; streams that none of them matches are filtered"
     lines = [f"fleets: {', '.join(loaded)}: a stream is of the first that its id matches{left}"]
+    if load is not None:
+        lines.append("capacity: of each fleet, as if the whole load were its own; the truth lies between")
     for name, each in engine.fleets.items():
         lines += [f"fleet {name}: {line}" for line in _fleet(config, each, loaded[name], load)]
     return lines

@@ -63,6 +63,7 @@ def test_check_shows_each_fleet(run: Run, tmp_path: Path, config: dict[str, Any]
     said = done.out.splitlines()
     for part in (
         "fleets: pump-*, fan-*: a stream is of the first that its id matches; streams that none of them matches are",
+        "capacity: of each fleet, as if the whole load were its own",
         "fleet pump-*: model: lstm, 2 features (pressure, flow)",
         "fleet fan-*: model: pca, 3 features (speed, temperature, flow)",
         "fleet fan-*: window: 6 cells of 120000ms, one every 2",
