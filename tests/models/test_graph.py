@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnxruntime.quantization import quantize_dynamic
 
 from models import graph as graphs
 from models import workers
@@ -66,6 +68,19 @@ def test_chunk_sizes_that_differ_are_not_used(bundle: Bundle, monkeypatch: pytes
 
     monkeypatch.setattr(Graph, "_run", other)
     assert Model(bundle).chunk == tuple(size for size in CHUNKS if size not in {1, 4})
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_windows_run_alone_where_a_graph_scales_by_the_whole_chunk(
+    bundle: Bundle, windows: np.ndarray, tmp_path: Path, threads: int
+) -> None:
+    """A quantised graph would give a window scores that depend on its neighbours in the poll."""
+    model, quantised = tmp_path / "model.onnx", tmp_path / "quantised.onnx"
+    model.write_bytes(bundle.content("model.onnx"))
+    quantize_dynamic(model, quantised)
+    graph = Graph(quantised.read_bytes(), 12, 2, calibration_windows(bundle), threads)
+    assert graph.chunk == (1,)
+    assert graph.score(windows[5:17]).same(part(graph.score(windows), 5, 17)).all()
 
 
 def test_windows_run_alone_where_their_place_matters(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
