@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -136,7 +137,12 @@ def consume(path: Path, count: int, bundle: Bundle, *, model: bool) -> dict[str,
 
     service = Service(config, engine, source, [], metrics, Health(), observe=observe)
     began = Moment.now(0, metrics)
-    service.run()
+    gc.collect()
+    gc.freeze()  # as `tidegauge run` does; here there is much besides that the collector would look through
+    try:
+        service.run()
+    finally:
+        gc.unfreeze()
     # Few records come in one poll; then the start and the group's joining are part of it.
     return _figures(seen[0] if len(seen) > 1 else began, seen[-1], found)
 
