@@ -70,7 +70,7 @@ class Settings(ConnectionSettings, SourceSettings):
     )
     session_timeout_ms: int = Field(45_000, ge=1_000, description="a member that is silent for so long is out, ms")
     max_poll_interval_ms: int = Field(300_000, ge=10_000, description="longest time between two polls, ms")
-    max_poll_records: int = Field(10_000, ge=1, le=1_000_000, description="most records of one poll")
+    max_poll_records: int = Field(15_000, ge=1, le=1_000_000, description="most records of one poll")
     fetch_max_bytes: int = Field(8_388_608, ge=65_536, description="most bytes of one fetch of one broker")
     max_partition_fetch_bytes: int = Field(1_048_576, ge=65_536, description="most bytes of one partition in a fetch")
     compression_type: Literal["gzip", "snappy", "lz4", "zstd"] | None = Field(

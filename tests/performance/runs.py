@@ -69,7 +69,7 @@ def raw_poll(bootstrap: str, topic: str, count: int) -> float:
         bootstrap_servers=bootstrap,
         isolation_level="read_committed",
         enable_auto_commit=False,
-        max_poll_records=10_000,
+        max_poll_records=15_000,
         fetch_max_bytes=8_388_608,
         max_partition_fetch_bytes=1_048_576,
         fetch_max_wait_ms=100,
