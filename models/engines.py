@@ -9,6 +9,7 @@ and its replay must run the same engine.
 from __future__ import annotations
 
 import os
+import sys
 from importlib.util import find_spec
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,6 +44,7 @@ class OnnxRuntime:
         Raises:
             ValueError: if ONNX Runtime cannot.
         """
+        os.environ.setdefault("ORT_TELEMETRY_DISABLED", "1")  # 1.31 keeps an id in the home all the same
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -105,6 +107,7 @@ class OpenVino(OnnxRuntime):
             ValueError: if one of the two cannot.
         """
         super().__init__(content)
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it does without: nobody is told
         import openvino
 
         self._core, self._content = openvino.Core(), content

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -56,6 +61,18 @@ def test_the_engines_agree(bundle: Bundle) -> None:
     first, second = (load(bundle, engine).score(windows) for engine in ENGINES)
     np.testing.assert_allclose(first.score, second.score, rtol=1e-4)
     np.testing.assert_allclose(first.reconstruction, second.reconstruction, rtol=1e-4, atol=1e-4)
+
+
+def test_an_engine_reports_to_nobody(bundle: Bundle, engine: engines.EngineName, tmp_path: Path) -> None:
+    """Whoever made it would be told of the machines that it runs on."""
+    script = (
+        "import sys; from pathlib import Path; from models.bundle import read; from models.serving import Model;"
+        "Model(read(Path(sys.argv[1])), 1, sys.argv[2]); import os; assert os.environ['ORT_TELEMETRY_DISABLED'] == '1'"
+    )
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_TELEMETRY_DISABLED"}
+    run = [sys.executable, "-c", script, str(bundle.path), engine]
+    subprocess.run(run, check=True, timeout=120, env={**kept, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)})
+    assert not (tmp_path / "intel").exists()
 
 
 def test_a_graph_of_another_form_is_refused(bundle: Bundle, engine: engines.EngineName) -> None:
