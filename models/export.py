@@ -205,8 +205,8 @@ def difference(model: Any, graph: Graph, windows: NDArray[np.float32], scaling: 
     """Return the largest relative difference between Keras and ONNX Runtime over all outputs of windows `(n, L, F)`.
 
     Errors are compared relative to themselves (to 1e-3 squared scaled units where they are smaller), reconstructions
-    in scaled units and codes relative to the largest magnitude of their column. The windows are compared a second
-    time with a tenth of the cells missing.
+    in scaled units and codes relative to the largest magnitude of their column (a feature that never moved may be
+    rebuilt as exactly 0). The windows are compared a second time with a tenth of the cells missing.
     """
     holes = windows.copy()
     holes[np.random.default_rng(0).random(holes.shape) < 0.1] = np.nan  # noqa: PLR2004 - a tenth of the cells
@@ -224,7 +224,7 @@ def difference(model: Any, graph: Graph, windows: NDArray[np.float32], scaling: 
     raw = rebuilt * np.asarray(scaling.scale) + np.asarray(scaling.offset)
     # in raw units a float32 cannot be finer than its own magnitude allows
     scaled_size, raw_size = (np.abs(part).max(axis=(0, 1)) for part in (rebuilt, raw))
-    size = np.maximum(scaled_size * np.asarray(scaling.scale), raw_size * _LEAST)
+    size = np.maximum(np.maximum(scaled_size, _LEAST) * np.asarray(scaling.scale), raw_size * _LEAST)
     found.append(_share(raw, scores.reconstruction, size))
     found.append(_share(codes, graph.encode(both), np.maximum(np.abs(codes).max(axis=0), np.finfo(np.float32).tiny)))
     return max(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -14,12 +15,16 @@ from models import export
 from models.base import Activation, Shape, find
 from models.cells import TrainingError
 from models.graph import Graph
+from models.serving import Model
 from models.settings import TrainSettings
+from models.training import train
+from tests.models.waves import FEATURES, WINDOW
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from models.bundle import Bundle
     from models.cells import Cells
-    from models.serving import Model
 
 
 def test_the_graph_has_the_form_of_the_design(bundle: Bundle) -> None:
@@ -65,6 +70,15 @@ def test_the_saved_parts_are_keras_models(bundle: Bundle) -> None:
 
     for name, out in (("autoencoder", (None, 12, 2)), ("encoder", (None, 4)), ("decoder", (None, 12, 2))):
         assert keras.saving.load_model(bundle.path / f"{name}.keras", compile=False).output_shape == out
+
+
+def test_a_feature_that_is_always_zero_can_be_exported(cells: Cells, tmp_path: Path) -> None:
+    """If it failed, one dead sensor in the recording would refuse the whole bundle: it is rebuilt as 0, or nearly."""
+    dead = replace(cells, values=np.concatenate([cells.values, np.zeros_like(cells.values[:, :1])], axis=1))
+    made = train(dead, WINDOW, (*FEATURES, "dead"), TrainSettings(kind="pca"), tmp_path / "bundle")
+    scores = Model(made).score(dead.gather(np.arange(8), 12))
+    assert np.isfinite(scores.score).all()
+    assert_allclose(scores.reconstruction[:, :, 2], 0, atol=1e-6)
 
 
 def test_a_graph_that_differs_is_refused(bundle: Bundle, cells: Cells) -> None:
