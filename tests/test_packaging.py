@@ -117,4 +117,11 @@ def test_the_environment_decides_nothing_in_secret() -> None:
         for name in pair
         if name
     }
-    assert found == {"KERAS_BACKEND", "NO_COLOR", "STATE_DIRECTORY", "TF_CPP_MIN_LOG_LEVEL", "WATCHDOG_USEC"}
+    assert found == {
+        "KERAS_BACKEND",
+        "NO_COLOR",
+        "ORT_TELEMETRY_DISABLED",
+        "STATE_DIRECTORY",
+        "TF_CPP_MIN_LOG_LEVEL",
+        "WATCHDOG_USEC",
+    }

@@ -116,6 +116,10 @@ class Membership:
         return self.settled and self.generation >= 0 and bool(self.name)
 
 
+NOTE_END = "."
+"""What a note beside an offset should end with: librdkafka hands on what lies in memory behind it, too."""
+
+
 class GroupClient(Protocol):
     """One member of a consumer group. It commits nothing, and reads nothing before it is told from where.
 

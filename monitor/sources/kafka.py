@@ -19,7 +19,7 @@ from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.consumer import Member
 from monitor.kafka.errors import EXIT_RETRY, KafkaProblem
 from monitor.kafka.names import TopicName
-from monitor.kafka.port import GroupSettings, Identity
+from monitor.kafka.port import NOTE_END, GroupSettings, Identity
 from monitor.kafka.topics import Cluster, require_right
 from monitor.kafka.transactions import TransactionFailed, Transactions
 from monitor.message import Message
@@ -287,7 +287,7 @@ class KafkaSource(Source):
         return True
 
     def _commit(self, positions: Mapping[Key, int], messages: Sequence[Message]) -> bool:
-        mark = f"{self._mark}-{next(self._marks)}"
+        mark = f"{self._mark}-{next(self._marks)}{NOTE_END}"
         self._member.note(positions, mark)
         if not (self._member.stable and self._member.settled):
             # The group is about to give the partitions to somebody, maybe to this member again; or the last commit

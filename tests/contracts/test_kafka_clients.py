@@ -15,7 +15,16 @@ from kafka.errors import CommitFailedError, KafkaError, MessageSizeTooLargeError
 from monitor.kafka.clients import ClientName, group_client, transactional_client
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import fenced
-from monitor.kafka.port import Columns, GroupClient, GroupSettings, Identity, Key, Membership, TransactionalClient
+from monitor.kafka.port import (
+    NOTE_END,
+    Columns,
+    GroupClient,
+    GroupSettings,
+    Identity,
+    Key,
+    Membership,
+    TransactionalClient,
+)
 from monitor.message import Message
 from tests.kafka.broker import Broker
 from tests.kafka.topics import Record, consume_all, produce
@@ -165,10 +174,14 @@ def test_messages_and_offsets_are_one(kafka: Broker, topic: Topics, client: Clie
         membership = one.membership()
         sent = [Message(out, b"key-%d" % n, b"%d" % n, [("h", b"x")]) for n in range(30)]
         writer.prepare()
-        writer.commit([*sent, Message(out, None, None, [], 1)], {(name, 0): 3, (name, 1): 4}, membership, "mark")
-        assert one.committed({(name, 0), (name, 1)}) == {(name, 0): (3, "mark"), (name, 1): (4, "mark")}
-        writer.commit([Message(out, b"n", None, [], 2)], {(name, 0): 5}, membership, "next")
-        assert one.committed([(name, 0)]) == {(name, 0): (5, "next")}
+        writer.commit([*sent, Message(out, None, None, [], 1)], {(name, 0): 3, (name, 1): 4}, membership, "mark.")
+        assert one.committed({(name, 0), (name, 1)}) == {(name, 0): (3, "mark."), (name, 1): (4, "mark.")}
+        writer.commit([Message(out, b"n", None, [], 2)], {(name, 0): 5}, membership, "next.")
+        assert one.committed([(name, 0)]) == {(name, 0): (5, "next.")}
+        for length in range(20, 50):  # what lies behind a note in memory is not part of it
+            note = "n" * length + NOTE_END
+            writer.commit([], {(name, 0): length}, membership, note)
+            assert one.committed([(name, 0)]) == {(name, 0): (length, note)}
     found = consume_all(kafka.bootstrap, out)
     assert len(found) == 32
     assert [(each.key, each.value) for each in found if each.value in {b"", None}] == [(None, b""), (b"n", None)]

@@ -27,7 +27,7 @@ from monitor.kafka.confluent.configuration import configuration, made, reach
 from monitor.kafka.confluent.errors import OUT_OF_RANGE, UNREADABLE, translated, translating
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import EXIT_OPERATOR, EXIT_RETRY, KafkaProblem
-from monitor.kafka.port import Columns, GroupSettings, Key, Membership
+from monitor.kafka.port import NOTE_END, Columns, GroupSettings, Key, Membership
 from monitor.kafka.unpacking import BATCH_LIMIT
 
 log = structlog.get_logger(__name__)
@@ -150,7 +150,7 @@ class ConfluentGroup:
                 if each.error is not None:
                     raise KafkaException(each.error)
                 if each.offset >= 0:
-                    found[each.topic, each.partition] = each.offset, each.metadata or ""
+                    found[each.topic, each.partition] = each.offset, _note(each)
         return found
 
     def at(self, key: Key, time_ms: int) -> int | None:
@@ -298,6 +298,20 @@ class ConfluentGroup:
                 before.keys.extend(part.keys)
                 before.values.extend(part.values)
         return found
+
+
+def _note(place: TopicPartition) -> str:
+    """Return the note beside an offset, without what follows it in memory.
+
+    librdkafka copies a note without the zero that ends it, and confluent-kafka reads on until it finds one: so there
+    may be any bytes behind it. One of ours ends with `NOTE_END`, and has none before.
+    """
+    try:
+        text = place.metadata or ""
+    except UnicodeDecodeError as error:
+        text = error.object.decode("latin-1")
+    note, end, _ = text.partition(NOTE_END)
+    return note + end
 
 
 def _read(raw: Any, group: str) -> tuple[int, str]:  # noqa: ANN401 - what the client calls opaque
