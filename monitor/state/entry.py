@@ -179,7 +179,7 @@ def _check_format(value: bytes) -> None:
         version = _decode_version(value).get("v")
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return
-    if version not in {FORMAT, FLEETS_FORMAT}:
+    if version not in (FORMAT, FLEETS_FORMAT):  # no set: what it holds may be a list
         raise _other_format(version)
 
 

@@ -185,6 +185,8 @@ def test_another_format_is_named() -> None:
         read_entry(msgspec.msgpack.encode({"v": 3, "what": [1, 2, 3]}))
     with pytest.raises(StateError, match="is damaged"):
         read_entry(msgspec.msgpack.encode({"v": 1, "meta": 7}))
+    with pytest.raises(StateError, match="format"):
+        read_entry(msgspec.msgpack.encode({"v": [1], "meta": None}))
     with pytest.raises(StateError, match="is damaged"):
         read_meta(msgspec.msgpack.encode({"v": 1}))
 
