@@ -4,6 +4,7 @@
 * `codec/`: raw bytes → columns; alerts → CloudEvents
 * `routing`: which fleet a record belongs to
 * `engine`: raw batches in, events and dead letters out: codec and pipeline put together; `fleets`: one for each fleet
+* `agreement`: what a configuration and a bundle come to together
 * `letters`: dead letters
 * `stopwatch`: where the time of a poll's work goes
 * `pipeline`: the pure core, one step after another; what follows belongs to it

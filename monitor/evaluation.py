@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from monitor import dataset
+from monitor.agreement import prior_of
 from monitor.config import Config
 from monitor.dataset import Dataset, Range
-from monitor.engine import Engine, prior_of
+from monitor.engine import Engine
 from monitor.pipeline import ScoreRows
 from monitor.score import Model
 from monitor.sources.base import Batch, Key, Rows, Source

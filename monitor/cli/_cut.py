@@ -14,12 +14,12 @@ from models.bundle import Bundle
 from models.cells import TrainingError, check, scorable
 from models.codes import single
 from monitor import dataset
+from monitor.agreement import effective_window
 from monitor.cli import _lines, _quiet
 from monitor.cli._progress import Steps
 from monitor.config import Config, load
 from monitor.dataset import Dataset
 from monitor.dataset.recording import Rows
-from monitor.engine import effective_window
 from monitor.sources import for_recording
 from monitor.window import WindowSettings
 

@@ -22,9 +22,9 @@ from models.bundle import Bundle, WindowShape
 from models.cells import Cells
 from models.ensemble import Trainer
 from models.settings import TrainSettings
+from monitor.agreement import prior_of
 from monitor.alert import AlertSettings
 from monitor.detector import Detector
-from monitor.engine import prior_of
 from monitor.pipeline import Pipeline
 from monitor.quality import Quality, QualitySettings
 from monitor.record import Records, RecordSettings

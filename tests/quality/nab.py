@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from models.settings import TrainSettings
-from monitor.engine import prior_of
+from monitor.agreement import prior_of
 from monitor.threshold import Prior
 from monitor.window import WindowSettings
 from tests.quality import product, recordings, sweep
