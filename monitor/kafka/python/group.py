@@ -78,7 +78,7 @@ class PythonGroup:
         )
         columnar(self._consumer)
         self._facts = _Facts(self._consumer)
-        self._came = 0.0  # when the last records did
+        self._came = time.monotonic()  # when the last records did, or partitions to read
 
     @property
     def changed(self) -> bool:
@@ -153,11 +153,13 @@ class PythonGroup:
         for key, offset in positions.items():
             self._consumer.seek(TopicPartition(*key), offset)
         self._consumer.resume(*(TopicPartition(*key) for key in positions if key not in held))
+        self._came = time.monotonic()
 
     def release(self, keys: Collection[Key], positions: Mapping[Key, int]) -> None:
         """See the port."""
         del positions  # the client keeps those of the others
         self._consumer.resume(*(TopicPartition(*key) for key in keys))
+        self._came = time.monotonic()
 
     def ends(self, keys: Iterable[Key]) -> dict[Key, int]:
         """See the port. The markers that end a producer's transactions count, until a record comes behind them."""
