@@ -15,37 +15,37 @@ from kafka import errors
 
 _LOCAL: dict[int, type[Exception]] = {
     Said._AUTHENTICATION: errors.SaslAuthenticationFailedError,  # noqa: SLF001 - that is how the client names them
-    Said._AUTO_OFFSET_RESET: errors.OffsetOutOfRangeError,  # noqa: SLF001 - as above, and below
-    Said._BAD_COMPRESSION: errors.CorruptRecordError,  # noqa: SLF001
-    Said._BAD_MSG: errors.CorruptRecordError,  # noqa: SLF001
-    Said._FENCED: errors.ProducerFencedError,  # noqa: SLF001
-    Said._INVALID_ARG: errors.KafkaConfigurationError,  # noqa: SLF001
-    Said._UNKNOWN_PARTITION: errors.UnknownTopicOrPartitionError,  # noqa: SLF001
-    Said._UNKNOWN_TOPIC: errors.UnknownTopicOrPartitionError,  # noqa: SLF001
-    Said._UNSUPPORTED_FEATURE: errors.UnsupportedVersionError,  # noqa: SLF001
+    Said._AUTO_OFFSET_RESET: errors.OffsetOutOfRangeError,  # noqa: SLF001 - as above
+    Said._BAD_COMPRESSION: errors.CorruptRecordError,  # noqa: SLF001 - as above
+    Said._BAD_MSG: errors.CorruptRecordError,  # noqa: SLF001 - as above
+    Said._FENCED: errors.ProducerFencedError,  # noqa: SLF001 - as above
+    Said._INVALID_ARG: errors.KafkaConfigurationError,  # noqa: SLF001 - as above
+    Said._UNKNOWN_PARTITION: errors.UnknownTopicOrPartitionError,  # noqa: SLF001 - as above
+    Said._UNKNOWN_TOPIC: errors.UnknownTopicOrPartitionError,  # noqa: SLF001 - as above
+    Said._UNSUPPORTED_FEATURE: errors.UnsupportedVersionError,  # noqa: SLF001 - as above
 }
 _AWAY = frozenset(
     {
         Said._ALL_BROKERS_DOWN,  # noqa: SLF001 - as above
-        Said._RESOLVE,  # noqa: SLF001
-        Said._SSL,  # noqa: SLF001
-        Said._TRANSPORT,  # noqa: SLF001
-        Said._WAIT_COORD,  # noqa: SLF001
+        Said._RESOLVE,  # noqa: SLF001 - as above
+        Said._SSL,  # noqa: SLF001 - as above
+        Said._TRANSPORT,  # noqa: SLF001 - as above
+        Said._WAIT_COORD,  # noqa: SLF001 - as above
     }
 )
 _LATE = frozenset(
     {
         Said._ASSIGNMENT_LOST,  # noqa: SLF001 - as above
-        Said._DESTROY,  # noqa: SLF001
-        Said._DESTROY_BROKER,  # noqa: SLF001
-        Said._IN_PROGRESS,  # noqa: SLF001
-        Said._MAX_POLL_EXCEEDED,  # noqa: SLF001
-        Said._MSG_TIMED_OUT,  # noqa: SLF001
-        Said._OUTDATED,  # noqa: SLF001
-        Said._PREV_IN_PROGRESS,  # noqa: SLF001
-        Said._STATE,  # noqa: SLF001
-        Said._TIMED_OUT,  # noqa: SLF001
-        Said._TIMED_OUT_QUEUE,  # noqa: SLF001
+        Said._DESTROY,  # noqa: SLF001 - as above
+        Said._DESTROY_BROKER,  # noqa: SLF001 - as above
+        Said._IN_PROGRESS,  # noqa: SLF001 - as above
+        Said._MAX_POLL_EXCEEDED,  # noqa: SLF001 - as above
+        Said._MSG_TIMED_OUT,  # noqa: SLF001 - as above
+        Said._OUTDATED,  # noqa: SLF001 - as above
+        Said._PREV_IN_PROGRESS,  # noqa: SLF001 - as above
+        Said._STATE,  # noqa: SLF001 - as above
+        Said._TIMED_OUT,  # noqa: SLF001 - as above
+        Said._TIMED_OUT_QUEUE,  # noqa: SLF001 - as above
     }
 )
 """What passes by itself, or shows by the next poll as something that can be dealt with."""
@@ -53,7 +53,7 @@ _LATE = frozenset(
 UNREADABLE = frozenset(
     {
         Said._BAD_COMPRESSION,  # noqa: SLF001 - as above
-        Said._BAD_MSG,  # noqa: SLF001
+        Said._BAD_MSG,  # noqa: SLF001 - as above
         Said._NOT_IMPLEMENTED,  # noqa: SLF001 - a codec that it does not know
         Said.INVALID_MSG,
         Said.MSG_SIZE_TOO_LARGE,
