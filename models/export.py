@@ -17,7 +17,7 @@ from models.cells import TrainingError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from models.base import Autoencoder, Hyperparameters, Networks
     from models.bundle import Bundle
@@ -67,7 +67,7 @@ def convert(model: Any, shape: Shape, scaling: Scaling) -> bytes:  # noqa: ANN40
         graph, input_signature=signature, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
     )
     _rename(made.graph, dict(zip([node.name for node in made.graph.output], _CORE, strict=True)))
-    before, after, constants = _around(scaling)
+    before, after, constants = _around(scaling, shape)
     nodes = [*before, *made.graph.node, *after]
     del made.graph.node[:]
     made.graph.node.extend(nodes)
@@ -144,8 +144,11 @@ def _ordered(graph: Any) -> list[Any]:  # noqa: ANN401 - an ONNX graph
     return ordered
 
 
-def _around(scaling: Scaling) -> tuple[list[Any], list[Any], list[Any]]:
+def _around(scaling: Scaling, shape: Shape) -> tuple[list[Any], list[Any], list[Any]]:
     """Return the nodes before the networks, those after them, and their constants.
+
+    Constants have a window's shape, not a row's: ONNX Runtime walks over rows of a few features one by one, and over
+    whole windows at the speed of memory, with the same results to the last bit.
 
     A missing cell becomes the feature's training mean for the network, and counts in no error. Errors are summed
     up one after the other: ReduceSum along a row in memory gives other bits where the row begins at another address, so
@@ -153,10 +156,13 @@ def _around(scaling: Scaling) -> tuple[list[Any], list[Any], list[Any]]:
     """
     from onnx import TensorProto, helper, numpy_helper
 
+    def window(row: ArrayLike) -> NDArray[np.float32]:
+        return np.tile(np.asarray(row, np.float32), (shape.length, 1))
+
     values = {
-        "offset": np.asarray(scaling.offset, np.float32),
-        "scale": np.asarray(scaling.scale, np.float32),
-        "mean": scaling.missing(),
+        "offset": window(scaling.offset),
+        "scale": window(scaling.scale),
+        "mean": window(scaling.missing()),
         "least": np.float32(-LIMIT),
         "most": np.float32(LIMIT),
         "lowest": np.float32(-_GREATEST),
