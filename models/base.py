@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Loss = Literal["mse", "binary_crossentropy"]
 Activation = Literal["tanh", "relu", "elu", "selu", "gelu", "sigmoid", "softsign", "linear"]
+Schedule = Literal["plateau", "cosine"]
 Optimizer = Literal["adam", "adamw", "nadam", "rmsprop", "sgd"]
 ScalingMethod = Literal["standard", "minmax", "none"]
 
@@ -55,6 +56,8 @@ class Hyperparameters(BaseModel):
         activation: activation of the layers.
         optimizer: name of the optimizer.
         learning_rate: step size at the start.
+        schedule: `plateau` (halved when the validation loss stops falling, the best epoch kept) or `cosine` (falls to
+            nearly 0 over `epochs`, all of which are run, the last one kept).
         batch_size: windows in a step.
         epochs: most epochs.
         patience: epochs without a lower validation loss after which training stops.
@@ -74,6 +77,7 @@ class Hyperparameters(BaseModel):
     activation: Activation
     optimizer: Optimizer
     learning_rate: float = Field(gt=0)
+    schedule: Schedule = "plateau"
     batch_size: int = Field(ge=1)
     epochs: int = Field(ge=1)
     patience: int = Field(ge=1)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.errors import Form
 from models.view import View
 
-Fusion = Literal["mean", "root_mean_square", "max"]
+Fusion = Literal["mean", "mean_of_members", "root_mean_square", "max"]
 
 ARRAYS = "detector.npz"
 """The file that distances begin with: `PART.mean`, `PART.covariance`; of a summary `VOICE.mean`, `VOICE.factor`; and
@@ -68,7 +68,8 @@ class Detector(_Strict):
         short: log errors that are averaged before a voice is judged.
         warmup: windows of a new stream that are learned from and not scored.
         weight: windows that a voice's calibration counts for in a new stream.
-        fuse: mean, root mean square (of what is above 0: loud voices count more) or max of the voices.
+        fuse: mean, root mean square (of what is above 0: loud voices count more) or max of the voices; or the mean in
+            which each member counts as much as another, however many voices it has.
         gain: what that is multiplied by, so that one line fits: a mean of several voices is calmer than one of them.
         profile: whether the hour of the day is a voice of its own.
         extreme: whether values beyond all that came before are.

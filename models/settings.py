@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from models.base import Activation, Hyperparameters, Loss, Optimizer, ScalingMethod, Shape, find
+from models.base import Activation, Hyperparameters, Loss, Optimizer, ScalingMethod, Schedule, Shape, find
 
 
 class TrainSettings(BaseModel):
@@ -21,10 +21,12 @@ class TrainSettings(BaseModel):
         loss: `mse` or `binary_crossentropy` (needs scaled values in [0, 1]).
         activation: activation of the layers.
         optimizer: name of the optimizer.
-        learning_rate: step size at the start; halved when the validation loss stops falling.
+        learning_rate: step size at the start.
+        schedule: `plateau` (halved when the validation loss stops falling, the best epoch kept) or `cosine` (falls to
+            nearly 0 over `epochs`, all of which are run, the last one kept).
         batch_size: windows in a step.
         epochs: most epochs; an epoch has at least 50 steps.
-        patience: epochs without a lower validation loss after which training stops.
+        patience: epochs without a lower validation loss after which training stops (`schedule: plateau`).
         validation_split: share of the windows that decides when to stop.
         calibration_split: share of the windows that scores of normal windows are measured on.
         scaling: `standard` (mean 0, deviation 1), `minmax` ([0, 1] on the training rows) or `none`.
@@ -43,6 +45,7 @@ class TrainSettings(BaseModel):
     activation: Activation | None = None
     optimizer: Optimizer = "adam"
     learning_rate: float = Field(default=0.002, gt=0, allow_inf_nan=False)
+    schedule: Schedule = "plateau"
     batch_size: int = Field(default=32, ge=1)
     epochs: int = Field(default=60, ge=1)
     patience: int = Field(default=6, ge=1)

@@ -7,7 +7,7 @@ without a network: the hour of the day, and values beyond all that came before. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -247,7 +247,7 @@ class Detector:
         members = np.zeros((len(slots), len(self.members)))
         for number, speaker in enumerate(self._speakers):
             members[:, speaker] = np.maximum(members[:, speaker], self._settings.gain * said[:, number])
-        score = self._settings.gain * _fused(said, self._settings.fuse)
+        score = self._settings.gain * _fused(said, self._settings.fuse, self._speakers)
         if self._profile is not None and self._hours is not None:
             error, counts = self._profile.step(table, slots, scaled[:, -1, 0].astype(np.float64), end)
             hours = self._hours.step(table, slots, error[:, None])[:, 0]
@@ -267,13 +267,20 @@ class Detector:
         return score, members
 
 
-def _fused(said: NDArray[np.float64], how: Fusion) -> NDArray[np.float64]:
-    """Return one number `(n,)` for what voices say `(n, V)`; voices one after the other, whatever n is."""
+def _fused(said: NDArray[np.float64], how: Fusion, speakers: Sequence[int]) -> NDArray[np.float64]:
+    """Return one number `(n,)` for what voices say `(n, V)`; voices one after the other, whatever n is.
+
+    `speakers` has the member of each voice.
+    """
     if how == "max":
         loudest: NDArray[np.float64] = said.max(axis=1)
         return loudest
-    squares = how == "root_mean_square"
     total = np.zeros(len(said))
+    if how == "mean_of_members":
+        for number, speaker in enumerate(speakers):
+            total += said[:, number] / (speakers.count(speaker) * len(set(speakers)))
+        return total
+    squares = how == "root_mean_square"
     for number in range(said.shape[1]):
         voice = said[:, number]
         total += np.square(np.maximum(voice, 0.0)) if squares else voice

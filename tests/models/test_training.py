@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from models import fitting
+from models.base import Shape, find
 from models.calibration import RESIDUAL_LEVELS
 from models.cells import TrainingError
+from models.feeding import Feed
+from models.fitting import Fitter
 from models.split import split
 from models.training import train
-from tests.models.waves import FEATURES, WINDOW, settings, waves
+from tests.models.waves import FEATURES, WINDOW, feeds, settings, waves
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +49,30 @@ def test_the_best_epoch_is_kept(bundle: Bundle, epochs: list[Epoch], cells: Cell
     parts = split(cells, WINDOW, hyper.validation_split, hyper.calibration_split, hyper.seed)
     scores = Model(bundle).score(cells.gather(parts.validation, 12)).score
     assert_allclose(scores.mean(), best.validation_loss, rtol=1e-3)
+
+
+def test_a_steady_training_asks_no_validation_window(cells: Cells) -> None:
+    """A short recording's few validation windows would break training off, or choose the weights."""
+    hyper = settings(epochs=3, patience=1, schedule="cosine").resolve(Shape(12, 2))
+    training, validation = feeds(cells, 32)
+    values = cells.values.copy()
+    values[cells.covered(validation.windows, 12)] = 1000  # nothing that is learned makes these any better
+    misled = Feed(replace(cells, values=values), validation.windows, 12, validation.scaling, 256)
+    fitter, made = Fitter(find("lstm"), Shape(12, 2), hyper), []
+    for told in (validation, misled):
+        outcome = fitter.fit(training, told)
+        assert len(outcome.history) == outcome.best.epoch == 3
+        made.append([np.array(weight) for weight in fitter.networks.autoencoder.weights])
+    assert all((one == other).all() for one, other in zip(*made, strict=True))
+
+
+def test_steps_become_ever_smaller() -> None:
+    """The last epoch of a steady training, whose weights are kept, would still leap about."""
+    shares = [fitting._cosine(epoch, 6) for epoch in range(7)]
+    assert shares[0] == 1
+    assert all(earlier > later for earlier, later in pairwise(shares))
+    assert 0 < shares[5] < 0.1
+    assert shares[6] == 0
 
 
 def test_calibration_is_measured_on_held_out_windows(bundle: Bundle, model: Model, cells: Cells) -> None:
