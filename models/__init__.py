@@ -35,6 +35,7 @@ graph        an ONNX graph under ONNX Runtime, the same bits whatever the batch
 serving      a bundle as it is served
 codes        codes of windows, and windows of codes
 sampling     windows drawn from a prior, or between two others
+rounding     a bundle to serve whose weights have 8 bits
 litert       a bundle's autoencoder for phones and microcontrollers, in float32 or 8 bits
 micro        what a LiteRT file asks of a microcontroller: operators, memory
 ranking      AUC-ROC, AUC-PR, VUS-PR

@@ -120,6 +120,22 @@ class Training(_Strict):
     warnings: tuple[str, ...] = ()
 
 
+class Rounded(_Strict):
+    """What a bundle whose weights are whole numbers of 8 bits says of the one that it was made from.
+
+    Attributes:
+        bundle: SHA-256 of that one's `bundle.json`.
+        windows: windows of a recording that both scored.
+        differing: those of them with another status, or other events.
+        largest_difference: of two scores of a window, as a share of the score or its line, whichever is greater.
+    """
+
+    bundle: str = Field(pattern=r"^[0-9a-f]{64}$")
+    windows: int = Field(ge=1)
+    differing: int = Field(ge=0)
+    largest_difference: float = Field(ge=0)
+
+
 class File(_Strict):
     """Size in bytes and SHA-256 (hex) of a file of the bundle."""
 
@@ -140,6 +156,7 @@ class Manifest(_Strict):
         calibration: scores of held-out normal windows.
         residuals: residuals of each feature on them.
         training: how the training went.
+        rounded: what it was made from, if its weights have 8 bits; calibration and residuals are that one's.
         versions: versions of Python and of the libraries that made the bundle.
         files: every other file of the bundle.
     """
@@ -153,6 +170,7 @@ class Manifest(_Strict):
     calibration: Calibration
     residuals: tuple[Residual, ...]
     training: Training
+    rounded: Rounded | None = None
     versions: dict[str, str]
     files: dict[Annotated[str, Field(pattern=_NAME)], File]
 

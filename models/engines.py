@@ -109,7 +109,12 @@ class OpenVino(OnnxRuntime):
         super().__init__(content)
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it does without: nobody is told
         import openvino
+        from openvino.passes import ConstantFolding, Manager
 
+        # Weights of 8 bits are multiplied out now: left to it, it would round the windows' values to 8 bits, too.
+        folding = Manager()
+        folding.register_pass(ConstantFolding())
+        self._fold = folding.run_passes
         self._core, self._content = openvino.Core(), content
         self._compiled: dict[int, Any] = {}
         self._lock = Lock()
@@ -147,6 +152,7 @@ class OpenVino(OnnxRuntime):
                 }
                 try:
                     model = self._core.read_model(self._content, b"")
+                    self._fold(model)
                     model.reshape({"windows": [size, *shape]})
                     self._compiled[size] = self._core.compile_model(model, "CPU", settings)
                 except RuntimeError as error:

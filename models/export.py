@@ -12,6 +12,7 @@ import numpy as np
 
 from models import backend
 from models.base import Shape, find
+from models.bundle import BundleError
 from models.cells import TrainingError
 
 if TYPE_CHECKING:
@@ -267,10 +268,16 @@ def restore(bundle: Bundle) -> Networks:
     """Build a bundle's networks from its manifest, and load their weights; no architecture is read from a file.
 
     Raises:
-        BundleError: if the weights are not as the manifest says.
+        BundleError: if the weights are not as the manifest says, or were left out when they were rounded.
     """
-    backend.load()
     member, manifest = bundle.manifest.members[0], bundle.manifest
+    if manifest.rounded is not None:
+        message = (
+            f"bundle {bundle.path} has weights of 8 bits and no networks of Keras: name the bundle that it was made"
+            f" from (sha256 {manifest.rounded.bundle[:12]})"
+        )
+        raise BundleError(message)
+    backend.load()
     shape = Shape(manifest.window.length, len(manifest.features))
     networks = find(member.kind).build(shape, member.hyperparameters)
     bundle.content("autoencoder.keras")  # checked once more

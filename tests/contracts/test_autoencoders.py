@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from models import backend, export
+from models import backend, export, rounding
 from models.base import Autoencoder, Shape, find, kinds
 from models.bundle import read
 from models.cells import Cells, TrainingError
 from models.checkpoint import Epoch
+from models.chunk import Scores
 from models.feeding import Feed
 from models.fitting import Fitter
-from models.serving import Model
+from models.graph import Graph
+from models.serving import Model, calibration_windows
 from models.split import split
 from models.training import train
 from tests.models import waves
@@ -84,6 +86,24 @@ def test_openvino_gives_the_same_scores_whatever_the_chunk(trained: Bundle, wind
     for start, stop in ((0, 1), (1, 18), (18, 512)):
         assert found.score(windows[start:stop]).score.tobytes() == scores.score[start:stop].tobytes()
     assert_allclose(found.encode(windows[:5]), wanted.encode(windows[:5]))
+
+
+def test_weights_of_8_bits_rebuild_nearly_the_same_whatever_the_chunk(
+    trained: Bundle, windows: NDArray[np.float32]
+) -> None:
+    """A bundle of a third of the size would give other alerts, or some that depend on the poll, under either engine."""
+    content, probes = rounding.rounded(trained.content("model.onnx")), calibration_windows(trained)
+    assert content is not None
+    graph, before = Graph(content, 12, 3, probes, 2), Model(trained, 2)
+    assert graph.chunk == before.chunk
+    scores, scaling = graph.score(windows), trained.manifest.scaling
+    moved = scaling.apply(scores.reconstruction) - scaling.apply(before.score(windows).reconstruction)
+    assert 0 < np.sqrt(np.mean(moved**2)) < 0.01  # deviations
+    for start, stop in ((0, 1), (1, 8), (8, 41), (41, 512)):
+        part = Scores(scores.score[start:stop], scores.errors[start:stop], scores.reconstruction[start:stop])
+        assert graph.score(windows[start:stop]).same(part).all()
+    other = Graph(content, 12, 3, probes, 1, "openvino").score(windows)
+    assert_allclose(other.score, scores.score, rtol=1e-4, atol=1e-5)
 
 
 def test_every_epoch_is_reported_and_the_best_is_kept(
