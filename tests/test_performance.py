@@ -69,6 +69,8 @@ def test_the_job_can_be_measured_on_kafka() -> None:
     stages = [value for name, value in found["throughput"].items() if name.startswith("us_")]
     assert sum(stages) == pytest.approx(1e6 / found["throughput"]["job_records_per_second"])
     assert found["model"]["to_default_session"] > 0
+    assert found["model"]["int8_to_served"] > 0
+    assert found["model"]["int8_graph_bytes"] < 0.5 * found["model"]["graph_bytes"]
     assert found["replay"]["peak_mb"] > 50
     assert found["scaling"]["two_to_one"] > 0
     assert 0 < found["idle"]["cpu_percent"] < 100 > found["idle"]["bare_client_cpu_percent"] > 0

@@ -1,4 +1,4 @@
-"""The model as it is served, by each engine, beside ONNX Runtime's defaults with Keras' own export."""
+"""The model as it is served, by each engine and with weights of 8 bits, beside ONNX Runtime's defaults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from models import export
+from models import export, rounding
 from models.bundle import Bundle
 from models.serving import Model
 from tests.performance import job
@@ -26,7 +26,13 @@ def model(bundle: Bundle, folder: Path, rounds: int) -> dict[str, Any]:
     served, other = Model(bundle), Model(bundle, engine="openvino")
     windows = np.random.default_rng(0).normal(size=(_POLL, job.LENGTH, job.FEATURES)).astype(np.float32)
     plain = _plain(bundle, folder)
-    ways: dict[str, Callable[[Any], object]] = {"served": served.score, "openvino": other.score, "default": plain}
+    small = Model(_rounded(bundle, folder))
+    ways: dict[str, Callable[[Any], object]] = {
+        "served": served.score,
+        "int8": small.score,
+        "openvino": other.score,
+        "default": plain,
+    }
     found: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(max(3, rounds)):
         for name in sorted(ways, reverse=bool(turn % 2)):
@@ -37,6 +43,11 @@ def model(bundle: Bundle, folder: Path, rounds: int) -> dict[str, Any]:
         "windows_per_second": median(found["served"]),
         "default_session_windows_per_second": median(found["default"]),
         "to_default_session": median(s / d for s, d in zip(found["served"], found["default"], strict=True)),
+        "int8_windows_per_second": median(found["int8"]),
+        "int8_to_served": median(i / s for i, s in zip(found["int8"], found["served"], strict=True)),
+        "int8_warm_up_seconds": small.warm_up,
+        "graph_bytes": _graph_bytes(bundle),
+        "int8_graph_bytes": _graph_bytes(small.bundle),
         "threads": served.threads,
         "warm_up_seconds": served.warm_up,
         "openvino_windows_per_second": median(found["openvino"]),
@@ -65,6 +76,18 @@ def _cores(run: Callable[[Any], object], windows: Any) -> float:
     begin, cpu = time.perf_counter(), time.process_time()
     run(windows)
     return (time.process_time() - cpu) / (time.perf_counter() - begin)
+
+
+def _rounded(bundle: Bundle, folder: Path) -> Bundle:
+    """Return the bundle with weights of 8 bits, as `export --format onnx --int8` makes it."""
+    made = folder / "int8"
+    made.mkdir(exist_ok=True)
+    return rounding.write(bundle, made)
+
+
+def _graph_bytes(bundle: Bundle) -> int:
+    """Return the size of a bundle's graphs."""
+    return sum(bundle.manifest.files[name].size for name in rounding.graphs(bundle))
 
 
 def _plain(bundle: Bundle, folder: Path) -> Callable[[Any], object]:
