@@ -31,6 +31,7 @@
 * `service`: the daemon: poll → process → publish and commit
 * `replay/`: the same engine over a recording
 * `evaluation`: the same engine over a recording, window by window, for figures and pictures
+* `parity`: two bundles over one recording, and whether they raise the same alerts
 * `dataset/`: recordings → what models are trained on
 * `demo/`: all of it on a real recorded stream
 * `config/`: one YAML, a section a step; `strict_yaml`, `duration`, `times`, `identity`, `message` serve it all

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.bundle import Bundle
 from models.codes import fewest
 from models.litert import MOST, Exported, make
-from monitor.cli import _cut, _lines
+from monitor.cli import _cut, _lines, _rounded
 from monitor.cli._options import config_option, json_option, set_option
 from monitor.config import Config
 from monitor.dataset.recording import replacing, writable
@@ -37,20 +37,39 @@ _BULK = {"standard": (-1.0, 1.0), "minmax": (0.2, 0.8), "none": (math.inf, -math
     show_default=True,
     help="litert: phones and microcontrollers; onnx, keras: the bundle's own file.",
 )
-@click.option("--int8", is_flag=True, help="Whole numbers of 8 bits throughout, input and output included.")
+@click.option(
+    "--int8",
+    is_flag=True,
+    help="litert: whole numbers of 8 bits throughout, input and output included; onnx: a bundle to serve, with such"
+    " weights.",
+)
 @click.option(
     "--calibrate",
     metavar="RECORDING",
-    help="Normal windows whose ranges the 8 bits cover; left out: the bundle's calibration windows.",
+    help="litert: normal windows whose ranges the 8 bits cover; left out: the bundle's calibration windows.",
 )
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where it goes.")
+@click.option(
+    "--recording",
+    "recordings",
+    multiple=True,
+    metavar="RECORDING",
+    help="onnx with --int8: what is replayed to see that alerts are the same; can be given several times.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Where it goes; a directory for onnx with --int8.",
+)
 @config_option()
 @set_option
 @json_option
-def command(
+def command(  # noqa: PLR0913 - each is an option
     bundle: Path,
     form: str,
     calibrate: str | None,
+    recordings: tuple[str, ...],
     out: Path,
     config_path: Path | None,
     overrides: tuple[str, ...],
@@ -63,10 +82,18 @@ def command(
     The file rebuilds one window of scaled values. Scaling and score are the device's part: what it needs for them is
     printed, with size, operators, memory, and how far the scores are from the bundle's. --int8 is for
     microcontrollers; operators that their interpreter lacks are named.
+
+    With --format onnx --int8 --recording RECORDING it writes a bundle for the daemon whose weights have 8 bits: about a
+    third of the graph's size, as fast, and scores do not depend on the chunk. Both bundles are replayed over the
+    recording; unless 99.9 % of its windows have the same status and events, nothing is written.
     """
-    if form != "litert" and (int8 or calibrate is not None):
-        message = f"--int8 and --calibrate are for --format litert: {_KEPT[form]} is given out as it is"
-        raise click.UsageError(message)
+    _agree(form, calibrate, recordings, int8=int8)
+    if form == "onnx" and int8:
+        told = _rounded.make(bundle, out, recordings, config_path, overrides)
+        click.echo(
+            json.dumps({"directory": str(out), **told}, indent=2) if as_json else "\n".join(_rounded.table(out, told))
+        )
+        return
     found, config = _cut.begin(bundle, config_path, overrides, "export")
     writable(out)
     if form in _KEPT:
@@ -82,6 +109,27 @@ def command(
     describe(out, found, made, int8=int8)
     if as_json:
         click.echo(json.dumps(_fields(out, found, made), indent=2))
+
+
+def _agree(form: str, calibrate: str | None, recordings: tuple[str, ...], *, int8: bool) -> None:
+    """Refuse options that are for another format.
+
+    Raises:
+        UsageError: with what to leave out, or to name.
+    """
+    message = ""
+    if form != "litert" and calibrate is not None:
+        message = "--calibrate is for --format litert"
+    elif form == "keras" and int8:
+        message = f"--int8 is for --format litert and onnx: {_KEPT[form]} is given out as it is"
+    elif recordings and not (form == "onnx" and int8):
+        message = "--recording is for --format onnx with --int8"
+    elif form == "onnx" and int8 and not recordings:
+        message = (
+            "--format onnx --int8 needs --recording RECORDING: the alerts on it are compared before anything is written"
+        )
+    if message:
+        raise click.UsageError(message)
 
 
 def _windows(bundle: Bundle, config: Config, recording: str) -> NDArray[np.float32]:

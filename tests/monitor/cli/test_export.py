@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from models.bundle import Bundle
+from models import roster, rounding
+from models.bundle import Bundle, Rounded, read
 from models.litert import Exported, Range
 from models.micro import Needs
 from models.serving import Model, calibration_windows
 from monitor.cli.export import describe
+from tests.models.test_ensemble import cells, trained
 from tests.monitor.cli.conftest import Run
+from tests.recordings import ROWS
 
 pytestmark = pytest.mark.slow
 
@@ -110,7 +114,12 @@ def test_the_bundles_own_files_are_given_out(run: Run, vae: Bundle, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("--format", "onnx", "--int8", "--out", "x"), 2, "are for --format litert"),
+        (("--format", "keras", "--int8", "--out", "x"), 2, "is for --format litert and onnx"),
+        (("--format", "onnx", "--int8", "--out", "x"), 2, "needs --recording RECORDING"),
+        (("--format", "onnx", "--int8", "--calibrate", "x", "--out", "x"), 2, "--calibrate is for --format litert"),
+        (("--int8", "--recording", "x", "--out", "x"), 2, "--recording is for --format onnx with --int8"),
+        (("--format", "onnx", "--int8", "--recording", "missing.csv", "--out", "x"), 1, "missing.csv: cannot be read"),
+        (("--format", "onnx", "--int8", "--recording", "x", "--out", "no/x"), 1, "there is no folder no"),
         (("--out", "no/x"), 1, "there is no folder no"),
         (("--calibrate", "missing.csv", "--out", "x"), 1, "missing.csv: cannot be read"),
     ],
@@ -124,3 +133,106 @@ def test_what_cannot_be_exported_is_said_in_a_line(
     result = run("export", vae.path, *arguments)
     assert result.status == status
     assert said in result.said[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+ROUNDED = ("--format", "onnx", "--int8", "--recording")
+
+
+def test_a_bundle_with_weights_of_8_bits_is_served_as_any_other(
+    run: Run, bundle: Bundle, recording: Path, tmp_path: Path
+) -> None:
+    """It could not be run or replayed, would raise other alerts than was said, or pass for its original."""
+    out = tmp_path / "small"
+    result = run("export", bundle.path, *ROUNDED, recording, "--out", out, "--json")
+    assert result.status == 0, result.err
+    told, made = json.loads(result.out), read(out)
+    assert made.sha256 == told["sha256"] != bundle.sha256 == told["bundle"]
+    agreement, scores = told["agreement"], told["scores"]
+    assert agreement["windows"] == 3 * (ROWS - 11)
+    assert agreement["differing"] == 0
+    assert agreement["firing"][0] == agreement["firing"][1] > 0
+    assert 0 < scores["median_difference"] < scores["largest_difference"] < 0.1
+    assert made.manifest.rounded == Rounded(
+        bundle=bundle.sha256,
+        windows=agreement["windows"],
+        differing=0,
+        largest_difference=scores["largest_difference"],
+    )
+    assert told["size"]["graphs"] == (out / "model.onnx").stat().st_size < told["size"]["graphs_before"]
+    assert told["size"]["bundle"] == sum(file.stat().st_size for file in out.iterdir())
+    assert Model(made).chunk == Model(bundle).chunk
+    alerts, reports = [], []
+    for path in (bundle.path, out):
+        events = tmp_path / "alerts.jsonl"
+        reports.append(json.loads(run("replay", recording, "--bundle", path, "--out", events, "--json").out))
+        told_of = [json.loads(line) for line in events.read_text().splitlines()]
+        alerts.append([(event["id"], event["time"], event["data"]["status"]) for event in told_of])
+    assert alerts[0] == alerts[1]
+    assert reports[0]["alerts"] == agreement["firing"][0]
+    assert run("export", out, *ROUNDED, recording, "--out", tmp_path / "again").said[-1].endswith("8 bits already")
+    assert "made from (sha256" in run("export", out, "--out", tmp_path / "model.tflite").said[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alerts.jsonl", "pumps.csv", "small"]
+
+
+def test_people_read_the_agreement(run: Run, bundle: Bundle, recording: Path, tmp_path: Path) -> None:
+    """Nobody would know what a smaller bundle costs; or that a recording without incidents says little of it."""
+    result = run("export", bundle.path, *ROUNDED, recording, "--out", tmp_path / "small")
+    lines = result.out.splitlines()
+    assert [line.split()[0] for line in lines] == ["agreement", "alerts", "scores", "graphs", "bundle"]
+    assert lines[0] == "agreement 100.000 % of 867 windows have the same status and events, 0 differ"
+    assert [line for line in result.said if "windows are few" in line]
+    calm = ("--set", "threshold.type=static", "--set", "threshold.value=1e9")
+    result = run("export", bundle.path, *ROUNDED, recording, "--out", tmp_path / "small", *calm)
+    assert [line for line in result.said if "no window is over its line" in line]
+
+
+def test_a_bundle_that_would_raise_other_alerts_is_refused(
+    run: Run, bundle: Bundle, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be rolled out, and page for other windows than the one that was tested."""
+    monkeypatch.setattr(rounding, "LEVELS", 1)  # weights of three values
+    result = run("export", bundle.path, *ROUNDED, recording, "--out", tmp_path / "small", "--json")
+    assert (result.status, result.out, len(result.said)) == (1, "", 1)
+    share = re.search(r"only ([\d.]+) % of 867 windows .* 99.9 % are needed .* nothing is written$", result.said[0])
+    assert share is not None
+    assert 0 < float(share[1]) < 99.9
+    assert list(tmp_path.iterdir()) == [recording]
+
+
+def test_nothing_is_compared_with_a_recording_that_is_too_short(
+    run: Run, bundle: Bundle, recording: Path, tmp_path: Path
+) -> None:
+    """A bundle would be written of which nobody knows anything."""
+    recording.write_text("".join(recording.read_text().splitlines(keepends=True)[:8]))
+    result = run("export", bundle.path, *ROUNDED, recording, "--out", tmp_path / "small")
+    assert result.status == 1
+    assert "no window of it can be scored" in result.said[-1]
+    assert list(tmp_path.iterdir()) == [recording]
+
+
+def test_the_bundle_itself_is_not_overwritten(run: Run, bundle: Bundle, recording: Path) -> None:
+    """Its networks would be lost: what is left cannot be decoded, or exported again."""
+    result = run("export", bundle.path, *ROUNDED, recording, "--out", bundle.path / ".")
+    assert result.status == 2
+    assert "is the bundle itself" in result.said[-1]
+    assert read(bundle.path) == bundle
+
+
+def test_a_detector_has_all_its_members_rounded(run: Run, tmp_path: Path) -> None:
+    """A bundle of preset quality, the largest of all, could not be made smaller, or would be so in part."""
+    found = cells(1, 3)
+    made = trained(roster.TELEMETRY, found, tmp_path / "detector")
+    values = np.tile(found.values, (3, 1))
+    values[700:730, 1] += 4
+    path = tmp_path / "one.csv"
+    lines = [f"{1_700_000_000_000 + 60_000 * row},s,{','.join(map(str, row_of))}" for row, row_of in enumerate(values)]
+    path.write_text("\n".join(["time,stream,f0,f1,f2", *lines]) + "\n")
+    result = run("export", made.path, *ROUNDED, path, "--out", tmp_path / "small", "--json")
+    assert result.status == 0, result.err
+    told, small = json.loads(result.out), read(tmp_path / "small")
+    assert told["agreement"]["share"] >= 0.999
+    for member in made.manifest.members:
+        assert small.manifest.files[member.onnx].size < made.manifest.files[member.onnx].size
+    assert told["agreement"]["anomalous"][0] > 0
+    assert small.manifest.detector == made.manifest.detector
