@@ -14,6 +14,8 @@ UNSCORED = ("missing", "not_finite", "warmup")
 """Why a window was not scored: too many of its values are missing or filled; the model's score is no finite number; the
 detector knows too little of the stream yet."""
 
+_MANY = 256
+
 
 class ModelScores(Protocol):
     """What a model returns for `n` windows of `L` rows and `F` features."""
@@ -73,26 +75,41 @@ def score(model: Model, parts: list[Windows], max_missing: float) -> list[Scored
     filled = [values for values in chosen if len(values)]
     if not filled:
         return [_unscored(part) for part in parts]
-    found = model.score(filled[0] if len(filled) == 1 else np.concatenate(filled))
-    finite = np.isfinite(found.score)
+    results = iter(_results(model, filled))
     out: list[Scored] = []
-    at = 0
     for part, mask, values in zip(parts, masks, chosen, strict=True):
-        here = slice(at, at + len(values))
-        at += len(values)
-        if len(values) == len(part) and finite[here].all():
-            out.append(
-                Scored(mask, found.score[here].astype(np.float64), found.errors[here], found.reconstruction[here])
-            )
+        if len(values) == 0:
+            out.append(_unscored(part))
+            continue
+        number, errors, rebuilt = next(results)
+        finite = np.isfinite(number)
+        if len(values) == len(part) and finite.all():
+            out.append(Scored(mask, number.astype(np.float64), errors, rebuilt))
             continue
         scored = _unscored(part)
-        where = np.flatnonzero(mask)[finite[here]]
+        where = np.flatnonzero(mask)[finite]
         scored.scored[where] = True
-        scored.score[where] = found.score[here][finite[here]]
-        scored.errors[where] = found.errors[here][finite[here]]
-        scored.reconstruction[where] = found.reconstruction[here][finite[here]]
+        scored.score[where] = number[finite]
+        scored.errors[where] = errors[finite]
+        scored.reconstruction[where] = rebuilt[finite]
         out.append(scored)
     return out
+
+
+def _results(
+    model: Model, filled: list[NDArray[np.float32]]
+) -> list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
+    """Return score, errors and reconstruction of each array of windows; none of them is empty.
+
+    Few windows go through the model together. Many are not copied into one array first: they fill its chunks anyway,
+    and a window's score does not depend on what else is scored with it.
+    """
+    if len(filled) == 1 or min(map(len, filled)) >= _MANY:
+        results = [model.score(values) for values in filled]
+        return [(found.score, found.errors, found.reconstruction) for found in results]
+    found, ends = model.score(np.concatenate(filled)), np.cumsum([len(values) for values in filled]).tolist()
+    parts = [slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]
+    return [(found.score[here], found.errors[here], found.reconstruction[here]) for here in parts]
 
 
 def _unscored(part: Windows) -> Scored:

@@ -52,6 +52,18 @@ def test_one_pass_for_all_partitions() -> None:
     assert_array_equal(found[2].errors[1], [0, 0])
 
 
+def test_many_windows_of_each_partition_are_not_copied_together() -> None:
+    """If it failed, a long poll would hold its windows twice, or scores would depend on how many there are."""
+    model = First()
+    parts = [windows(list(range(n)), [10] * n) for n in (300, 256)]
+    found = score(model, parts, 0.5)
+    assert model.calls == [300, 256]
+    few = [score(First(), [part], 0.5)[0] for part in parts]
+    for one, other in zip(found, few, strict=True):
+        assert_array_equal(one.score, other.score)
+        assert_array_equal(one.reconstruction, other.reconstruction)
+
+
 def test_windows_with_too_much_missing_are_not_scored() -> None:
     """If it failed, a window that is nearly empty could open an alert."""
     model = First()
