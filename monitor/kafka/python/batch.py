@@ -67,6 +67,9 @@ def columns(packets: Sequence[Packet]) -> Columns:
     times[np.repeat([packet.stamped for packet in packets], counts)] = 0
     times += np.repeat(np.array([packet.time for packet in packets], np.int64), counts)
     offsets += np.repeat(np.array([packet.offset for packet in packets], np.int64), counts)
+    if len(offsets) and (offsets[0] < packets[0].offset or (np.diff(offsets) <= 0).any()):
+        message = "the offsets of the records do not rise"
+        raise CorruptRecordError(message)
     return Columns(offsets.tolist(), times.tolist(), keys, values)
 
 
