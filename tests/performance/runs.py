@@ -1,8 +1,18 @@
-"""Runs of the service in this process over a filled topic, and of a bare loop; figures from the first poll's end on."""
+"""Runs of the service over a filled topic, and of a bare loop; figures from the first poll's end on.
+
+A job runs in a process of its own, as a daemon does and as its peers do here: beside what trains and what feeds,
+decoding took 1.3 µs a record in place of 1.0.
+
+    python -m tests.performance.runs CONFIG RECORDS BUNDLE [--flat]
+"""
 
 from __future__ import annotations
 
+import argparse
 import gc
+import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -11,8 +21,9 @@ from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
 
-from models.bundle import Bundle
+from models.bundle import Bundle, read
 from models.serving import Model
+from monitor import logs
 from monitor.config import load
 from monitor.engine import Engine, Work
 from monitor.http import Health
@@ -69,7 +80,7 @@ def raw_poll(bootstrap: str, topic: str, count: int) -> float:
         bootstrap_servers=bootstrap,
         isolation_level="read_committed",
         enable_auto_commit=False,
-        max_poll_records=15_000,
+        max_poll_records=30_000,
         fetch_max_bytes=8_388_608,
         max_partition_fetch_bytes=1_048_576,
         fetch_max_wait_ms=100,
@@ -108,7 +119,10 @@ def job_rate(
         f"state: {{type: {state}}}\n",
         folder,
     )
-    return consume(path, count, bundle, model=model)
+    command = [sys.executable, "-m", "tests.performance.runs", str(path), str(count), str(bundle.path)]
+    done = subprocess.run([*command, *([] if model else ["--flat"])], stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 def consume(path: Path, count: int, bundle: Bundle, *, model: bool) -> dict[str, float]:
@@ -159,3 +173,20 @@ def _figures(first: Moment, last: Moment, found: Counter[Any]) -> dict[str, floa
         "windows": float(found["windows"]),
         "alerts_opened": float(found["opened"]),
     }
+
+
+def main() -> None:
+    """Run a job and print its figures as JSON."""
+    parser = argparse.ArgumentParser(description="One job over what a topic holds.")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("records", type=int)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--flat", action="store_true", help="with a model that finds nothing, at no cost")
+    args = parser.parse_args()
+    logs.configure(logs.LogSettings(level="warning"))
+    found = consume(args.config, args.records, read(args.bundle), model=not args.flat)
+    print(json.dumps(found))  # noqa: T201 - its output
+
+
+if __name__ == "__main__":
+    main()
