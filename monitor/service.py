@@ -147,7 +147,9 @@ class Service:
                 log.error("record_given_up", partition=f"{letter.topic}-{letter.partition}", offset=letter.offset)
             else:
                 with self._breaker.hold(batches):
+                    begin = time.perf_counter()
                     work = self._engine.process(batches, self._source.prepare)
+                    self._source.worked(sum(map(len, batches)), time.perf_counter() - begin)
         self._count(work)
         if not self._waiting:
             self._since = time.monotonic()

@@ -20,6 +20,7 @@ from kafka.errors import KafkaError, OffsetNotAvailableError
 from monitor.kafka.clients import ClientName, group_client
 from monitor.kafka.connection import ConnectionSettings
 from monitor.kafka.errors import EXIT_OPERATOR, Fenced, KafkaProblem, fenced, problem
+from monitor.kafka.pace import Pace
 from monitor.kafka.port import Columns, GroupSettings, Key, Membership
 from monitor.times import from_iso
 
@@ -37,6 +38,7 @@ class Member:
     Attributes:
         next: next offset of each partition that is consumed.
         membership: the group membership as it was right after the last poll.
+        pace: how many records a poll brings at most.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Member:
         self._address = connection.address
         self.next: dict[Key, int] = {}
         self.membership: Membership | None = None
+        self.pace = Pace(settings.max_poll_records)
         self._marks: dict[Key, str | None] = {}  # what this member last wrote or read beside a partition's offset
         self._recorded: dict[Key, tuple[int, str | None]] = {}  # offset and mark that the broker is known to have
         self._chosen: dict[Key, int] = {}  # where a partition without an offset begins, until that is committed
@@ -176,7 +179,7 @@ class Member:
     def _poll(self, timeout: float) -> Mapping[Key, Columns]:
         """Let the client poll, and sort out what it raises."""
         try:
-            return self._client.poll(timeout)
+            return self._client.poll(timeout, self.pace.most)
         except KafkaError as error:
             if fenced(error):
                 raise Fenced(str(self._settings.group_instance_id)) from None

@@ -137,8 +137,10 @@ class GroupClient(Protocol):
     def subscribe(self) -> None:
         """Begin to join the group, which goes on within `poll`."""
 
-    def poll(self, seconds: float) -> Mapping[Key, Columns]:
+    def poll(self, seconds: float, most: int) -> Mapping[Key, Columns]:
         """Return new records, after at most about so many seconds; the group's affairs are done meanwhile.
+
+        There are `most` of them at most.
 
         Records that come in the same call in which partitions were dealt anew may be of the old position.
 

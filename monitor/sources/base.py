@@ -210,6 +210,9 @@ class Source(ABC):
     def prepare(self) -> None:  # noqa: B027 - only a source with transactions has something to prepare
         """Begin what the next `commit` needs, because it is certain to come: returns at once, and never raises."""
 
+    def worked(self, records: int, seconds: float) -> None:  # noqa: B027 - only a source that chooses how many it returns
+        """Learn how long the work on the records of the last poll took, without its commit."""
+
     def commit(self, positions: Mapping[Key, int], messages: Sequence[Message] = ()) -> bool:  # noqa: ARG002 - for sources with positions
         """Record that everything below `positions` (topic, partition → next offset) is done.
 

@@ -70,7 +70,12 @@ class Settings(ConnectionSettings, SourceSettings):
     )
     session_timeout_ms: int = Field(45_000, ge=1_000, description="a member that is silent for so long is out, ms")
     max_poll_interval_ms: int = Field(300_000, ge=10_000, description="longest time between two polls, ms")
-    max_poll_records: int = Field(15_000, ge=1, le=1_000_000, description="most records of one poll")
+    max_poll_records: int = Field(
+        30_000,
+        ge=1,
+        le=1_000_000,
+        description="most records of one poll; fewer if the work on them takes longer than a second",
+    )
     fetch_max_bytes: int = Field(8_388_608, ge=65_536, description="most bytes of one fetch of one broker")
     max_partition_fetch_bytes: int = Field(1_048_576, ge=65_536, description="most bytes of one partition in a fetch")
     compression_type: Literal["gzip", "snappy", "lz4", "zstd"] | None = Field(
@@ -223,6 +228,10 @@ class KafkaSource(Source):
         """Open the transaction of the commit that is about to come."""
         if self.settled:
             self._transactions.prepare()
+
+    def worked(self, records: int, seconds: float) -> None:
+        """Let a poll bring as many records as are worked off in a moment."""
+        self._member.pace.worked(records, seconds)
 
     def commit(self, positions: Mapping[Key, int], messages: Sequence[Message] = ()) -> bool:
         """Commit positions and messages in one transaction."""

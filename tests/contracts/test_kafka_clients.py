@@ -30,6 +30,7 @@ from tests.kafka.broker import Broker
 from tests.kafka.topics import Record, consume_all, produce
 
 CLIENTS: tuple[ClientName, ...] = get_args(ClientName)
+MOST = 10_000
 PATIENCE = 60.0
 START = 1_700_000_000_000
 
@@ -76,7 +77,7 @@ def settle(*members: GroupClient) -> None:
     while quiet < 5:
         assert time.monotonic() < until, "the group does not come to rest"
         for each in members:
-            each.poll(0.1)
+            each.poll(0.1, MOST)
         rest = all(each.membership().stable and not each.changed for each in members)
         quiet = quiet + 1 if rest else 0
         for each in members:
@@ -88,7 +89,7 @@ def read(client: GroupClient, count: int, seconds: float = PATIENCE) -> dict[Key
     found: dict[Key, Columns] = {}
     until = time.monotonic() + seconds
     while sum(len(each.offsets) for each in found.values()) < count and time.monotonic() < until:
-        for key, part in client.poll(0.2).items():
+        for key, part in client.poll(0.2, MOST).items():
             before = found.setdefault(key, Columns([], [], [], []))
             for name in ("offsets", "timestamps", "keys", "values"):
                 getattr(before, name).extend(getattr(part, name))
@@ -107,7 +108,7 @@ def test_records_come_as_columns_from_where_one_says(kafka: Broker, topic: Topic
         settle(one)
         keys = {(name, 0), (name, 1)}
         assert one.assignment() == keys
-        assert one.poll(0.3) == {}  # nothing before somebody says from where
+        assert one.poll(0.3, MOST) == {}  # nothing before somebody says from where
         assert one.bounds(keys) == dict.fromkeys(keys, (0, 20))
         assert one.committed(keys) == dict.fromkeys(keys)
         assert one.at((name, 1), START + 4) == 2
@@ -115,7 +116,7 @@ def test_records_come_as_columns_from_where_one_says(kafka: Broker, topic: Topic
         one.go({(name, 0): 5, (name, 1): 0}, {(name, 1)})
         found = read(one, 15)
         assert found == {(name, 0): _columns(rows[0::2], 5)}
-        assert one.poll(0.3) == {}
+        assert one.poll(0.3, MOST) == {}
         one.release({(name, 1)}, {(name, 0): 20, (name, 1): 0})
         assert read(one, 20) == {(name, 1): _columns(rows[1::2], 0)}
         assert one.ends(keys) == dict.fromkeys(keys, 20)

@@ -70,7 +70,7 @@ def main() -> None:
         auto_offset_reset="latest",
         isolation_level="read_committed",
         enable_auto_commit=False,
-        max_poll_records=15_000,
+        max_poll_records=30_000,
         fetch_max_wait_ms=500,  # as the daemon when it is quiet
     )
     while not consumer.assignment():

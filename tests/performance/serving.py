@@ -15,8 +15,8 @@ from models.bundle import Bundle
 from models.serving import Model
 from tests.performance import job
 
-_POLL = 1_875
-"""Windows that a poll of 15,000 records makes due."""
+_POLL = 3_750
+"""Windows that a poll of 30,000 records makes due."""
 
 _SIZES = (1, 8, 32, 128, 512)
 

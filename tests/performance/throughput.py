@@ -15,8 +15,8 @@ from tests.kafka.topics import create_topic
 from tests.performance import job, runs
 from tests.performance.feed import fill
 
-_POLL = 1_875
-"""Windows that a poll of 15,000 records makes due."""
+_POLL = 3_750
+"""Windows that a poll of 30,000 records makes due."""
 
 
 def model_alone(bundle: Bundle, windows: int) -> float:

@@ -101,15 +101,15 @@ class ConfluentGroup:
                 list(self._settings.topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
             )
 
-    def poll(self, seconds: float) -> dict[Key, Columns]:
+    def poll(self, seconds: float, most: int) -> dict[Key, Columns]:
         """See the port."""
         if self._spoilt is not None and not self.changed:
             raise self._spoilt
         with translating():
             # One call for many would wait until there are as many, or until its time is up.
             messages = self._consumer.consume(1, seconds)
-            if messages and self._settings.max_poll_records > 1:
-                messages += self._consumer.consume(self._settings.max_poll_records - 1, 0)
+            if messages and most > 1:
+                messages += self._consumer.consume(most - 1, 0)
         if self._fatal is not None:
             raise translated(self._fatal)
         if not messages:

@@ -97,7 +97,7 @@ class PythonGroup:
         """See the port."""
         self._consumer.subscribe(topics=list(self._settings.topics), listener=self._facts)
 
-    def poll(self, seconds: float) -> dict[Key, Columns]:
+    def poll(self, seconds: float, most: int) -> dict[Key, Columns]:
         """See the port."""
         fetcher = self._consumer._fetcher  # noqa: SLF001 - there is no public way
         if not fetcher._next_partition_records:  # noqa: SLF001 - as above
@@ -105,7 +105,7 @@ class PythonGroup:
             # used up, and fetches no more of it: once resumed, the partition would stand still for ever.
             fetcher._next_partition_records = None  # noqa: SLF001 - as above
         try:
-            found = self._consumer.poll(timeout_ms=int(seconds * 1000))
+            found = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=most)
         except UNREADABLE as error:
             raise unreadable(error, f"cannot consume {', '.join(self._settings.topics)}") from None
         now = time.monotonic()
