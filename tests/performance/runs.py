@@ -75,7 +75,7 @@ def source_line(bootstrap: str, topic: str, client: str = job.CLIENT) -> str:
 
 
 def raw_poll(bootstrap: str, topic: str, count: int) -> float:
-    """Records a second of a bare loop over kafka-python's `poll()`, from the first record on."""
+    """Records a second of a bare loop over kafka-python's `poll()`, from the first records on, unless they are all."""
     consumer = KafkaConsumer(  # as the daemon's, so that nothing but the work makes the difference
         bootstrap_servers=bootstrap,
         isolation_level="read_committed",
@@ -88,11 +88,11 @@ def raw_poll(bootstrap: str, topic: str, count: int) -> float:
     partitions = [TopicPartition(topic, number) for number in range(job.PARTITIONS)]
     consumer.assign(partitions)
     consumer.seek_to_beginning(*partitions)
-    read, begin, first = 0, 0.0, 0
+    read, begin, first = 0, time.perf_counter(), 0
     while read < count:
         found = consumer.poll(timeout_ms=500)
         size = sum(map(len, found.values()))
-        if size and not begin:
+        if 0 < size < count and not read:
             begin, first = time.perf_counter(), size
         read += size
     seconds = time.perf_counter() - begin
