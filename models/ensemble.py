@@ -77,6 +77,7 @@ class Trainer:
         settings: TrainSettings,
         out: Path,
         beside: Callable[[Recruit], tuple[bytes, int] | None] = lambda _: None,
+        fleet: Bundle | None = None,
     ) -> Bundle:
         """Train a detector, and write its bundle to `out`.
 
@@ -86,10 +87,11 @@ class Trainer:
             features: names of the columns.
             settings: kind and settings of the members that are networks.
             out: directory of the bundle.
-            beside: a graph that is there already for a member (a fleet's), with its number of parameters.
+            beside: a graph that is there already for a member, with its number of parameters.
+            fleet: a fleet's bundle, whose networks stand in for those of this one that saw more there (`shared`).
 
         Raises:
-            TrainingError: if nothing can be trained from these cells.
+            TrainingError: if nothing can be trained from these cells, or `fleet` has nothing for them.
             BundleError: if `out` cannot be written.
         """
         names = tuple(features)
@@ -103,6 +105,7 @@ class Trainer:
         scale = scaling.fit(spread, "standard" if team.scale == "standard" else "none")
         sample = _sample(cells, window, team.scale, scale)
         self._outcomes.clear()
+        ready = {} if fleet is None else _shared(team, fleet, window, names)
         with bundles.workspace(out) as folder:
             parts: list[Part] = []
             voices: list[Voice] = []
@@ -119,7 +122,9 @@ class Trainer:
                 elif recruit.kind == "linear":
                     content, left, member = _linear(recruit, sample, settings)
                 else:
-                    content, left, member = self._network(recruit, sample, settings, beside(recruit))
+                    content, left, member = self._network(
+                        recruit, sample, settings, ready.get(recruit.name, beside(recruit))
+                    )
                 if onnx is not None:
                     (folder / onnx).write_bytes(content)
                     members.append(member)
@@ -215,6 +220,30 @@ class Trainer:
         if key not in self._fitters:
             self._fitters[key] = Fitter(find(settings.kind), shape, hyper)
         return self._fitters[key]
+
+
+def _shared(
+    team: Roster, fleet: Bundle, window: WindowShape, features: tuple[str, ...]
+) -> dict[str, tuple[bytes, int]]:
+    """Return graph and number of parameters of the members that a fleet's bundle has for this one, by name."""
+    made, theirs = fleet.manifest, {} if fleet.manifest.detector is None else fleet.manifest.detector.parts
+    if (made.window.interval, len(made.features)) != (window.interval, len(features)):
+        message = f"{fleet.path} has another number of features or another window.interval: train a fleet's like these"
+        raise TrainingError(message)
+    views = {part.name: part.view for part in theirs}
+    members = {member.name: member for member in made.members}
+    found = {
+        recruit.name: (fleet.content(members[recruit.name].onnx), members[recruit.name].parameters)
+        for recruit in team.members
+        if recruit.shared and views.get(recruit.name) == recruit.view
+    }
+    if not found:
+        message = (
+            f"{fleet.path} has no member that this bundle would share: a bundle for one stream shares those of a"
+            " fleet's that was trained with train.preset quality"
+        )
+        raise TrainingError(message)
+    return found
 
 
 def _sample(cells: Cells, window: WindowShape, scale: roster.Scale, standard: Scaling) -> Sample:

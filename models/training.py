@@ -54,6 +54,7 @@ def train(
     settings: TrainSettings,
     out: Path,
     progress: Callable[[Epoch], None] | None = None,
+    beside: Bundle | None = None,
 ) -> Bundle:
     """Train an autoencoder, and write its bundle to `out`, replacing a bundle that is there.
 
@@ -64,6 +65,7 @@ def train(
         settings: which autoencoder, and how.
         out: directory of the bundle.
         progress: called after each epoch.
+        beside: a fleet's bundle whose members this one may share, with the preset `quality`.
 
     Raises:
         TrainingError: if nothing can be trained from these cells with these settings.
@@ -72,7 +74,7 @@ def train(
     if settings.preset == "quality":
         from models.ensemble import Trainer
 
-        return Trainer().train(cells, window, features, settings, out)
+        return Trainer().train(cells, window, features, settings, out, fleet=beside)
     names = tuple(features)
     bundles.refuse_other(out)
     check(cells, window, names)

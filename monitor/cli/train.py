@@ -13,7 +13,7 @@ import click
 from models import bundle as bundles
 from models import search
 from models.base import Shape, find
-from models.bundle import WindowShape
+from models.bundle import Bundle, WindowShape
 from models.comparison import rank
 from models.settings import TrainSettings
 from models.training import TrainingError, train
@@ -42,6 +42,12 @@ _NEEDED = ("tensorflow", "keras", "tf2onnx", "onnx", "matplotlib")
 @click.option("--budget", metavar="DURATION", default="10m", show_default=True, help="Time for each kind's search.")
 @click.option("--features", metavar="A,B,…", help="Columns, in order; left out: what the first records have.")
 @click.option("--labels", type=click.Path(), metavar="FILE", help="CSV stream,start,end of what is anomalous.")
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="A fleet's bundle (train.preset quality), whose members one for a single stream shares.",
+)
 @config_option()
 @set_option
 @json_option
@@ -53,6 +59,7 @@ def command(  # noqa: PLR0913, PLR0917 - click hands over one argument for each 
     labels: str | None,
     trials: int | None,
     budget: str,
+    beside: Path | None,
     config_path: Path | None,
     overrides: tuple[str, ...],
     *,
@@ -72,9 +79,7 @@ def command(  # noqa: PLR0913, PLR0917 - click hands over one argument for each 
     # What would fail after a long reading fails now.
     require_training()
     plan = _plan(trials, budget)
-    if config.train.preset == "quality" and (plan or len(kinds) > 1):
-        message = "train.preset quality chooses its members itself: leave --search out, and name one kind or none"
-        raise TrainingError(message)
+    fleet = _fleet(config.train, beside, several=plan is not None or len(kinds) > 1)
     outs = _places(out, kinds)
     ranges = None if labels is None else dataset.read_ranges(labels, config.record)
     settings = sources.for_recording(recordings, config.source)
@@ -93,7 +98,7 @@ def command(  # noqa: PLR0913, PLR0917 - click hands over one argument for each 
         for place, one in zip(outs, chosen, strict=True):
             final = one.train if plan is None else _search(steps, found, window, columns, one.train, plan)
             steps.step(f"training {final.kind}")
-            bundle = train(found.cells, window, columns, final, place, steps.epoch)
+            bundle = train(found.cells, window, columns, final, place, steps.epoch, fleet)
             if len(outs) > 1:
                 rows.append(_kinds.row(bundle, rank(bundle, found.cells) if labelled else None))
                 warnings += [f"{place.name}: {warning}" for warning in bundle.manifest.training.warnings]
@@ -107,6 +112,24 @@ def command(  # noqa: PLR0913, PLR0917 - click hands over one argument for each 
         _lines.summarize(bundle)
         if as_json:
             click.echo(json.dumps(_lines.report(bundle, found)))
+
+
+def _fleet(settings: TrainSettings, beside: Path | None, *, several: bool) -> Bundle | None:
+    """Return the fleet's bundle that members are taken from, if one is named.
+
+    Raises:
+        TrainingError: if the preset does not go with the options.
+        BundleError: if it cannot be read.
+    """
+    if settings.preset == "quality" and several:
+        message = "train.preset quality chooses its members itself: leave --search out, and name one kind or none"
+        raise TrainingError(message)
+    if beside is None:
+        return None
+    if settings.preset != "quality":
+        message = "--beside takes members from a fleet's bundle: it needs train.preset quality"
+        raise TrainingError(message)
+    return bundles.read(beside)
 
 
 def _configurations(path: Path | None, overrides: tuple[str, ...], kinds: Sequence[str]) -> list[Config]:

@@ -18,6 +18,8 @@ from models.settings import TrainSettings
 from models.view import View
 
 LENGTH = 64
+WINDOW = WindowShape(length=LENGTH)
+_SHARED = Recruit("coarse", "network", View(rows=16, step=4), ("distance",), shared=True)
 
 
 def cells(streams: int, features: int, scale: float = 1.0, rows: int = 300) -> Cells:
@@ -101,15 +103,24 @@ def test_a_member_that_is_there_already_is_taken_as_it_is(tmp_path: Path) -> Non
         8,
         profile=True,
         extreme=True,
-        members=(Recruit("coarse", "network", View(rows=16, step=4), ("distance",)),),
+        members=(_SHARED,),
     )
     fleet = trained(team, cells(3, 1), tmp_path / "fleet")
-    ready = fleet.content("coarse.onnx"), 12
-    own = Trainer(team).train(
-        cells(1, 1), WindowShape(length=LENGTH), ("f0",), TrainSettings(), tmp_path / "own", lambda _: ready
-    )
-    assert own.content("coarse.onnx") == ready[0]
-    assert own.manifest.members[0].parameters == 12
+    own = Trainer(team).train(cells(1, 1), WINDOW, ("f0",), TrainSettings(), tmp_path / "own", fleet=fleet)
+    assert own.content("coarse.onnx") == fleet.content("coarse.onnx")
+    assert own.manifest.members[0].parameters == fleet.manifest.members[0].parameters
+
+
+def test_a_fleet_that_has_nothing_to_share_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    """If it failed, a stream would get its own member in place of the fleet's, and nobody would know."""
+    team = Roster("stream", 8, profile=True, extreme=True, members=(_SHARED,))
+    fine = replace(_SHARED, view=View(rows=16))
+    fleet = trained(replace(team, members=(fine,)), cells(3, 1), tmp_path / "fleet")
+    one = Trainer(team)
+    with pytest.raises(TrainingError, match="no member that this bundle would share"):
+        one.train(cells(1, 1), WINDOW, ("f0",), TrainSettings(), tmp_path / "own", fleet=fleet)
+    with pytest.raises(TrainingError, match=r"another number of features or another window\.interval"):
+        one.train(cells(1, 2), WINDOW, ("f0", "f1"), TrainSettings(), tmp_path / "own", fleet=fleet)
 
 
 @pytest.mark.parametrize(

@@ -184,12 +184,7 @@ class Crew:
 
     def own(self, parts: Sequence[Series], window: WindowSettings, out: Path, fleet: Bundle) -> Bundle:
         """Train a bundle for one stream beside those of the fleet's members that are shared."""
-        ready = {member.name: (fleet.content(member.onnx), member.parameters) for member in fleet.manifest.members}
-
-        trainer = functools.partial(
-            self._trainer.train, beside=lambda recruit: ready.get(recruit.name) if recruit.shared else None
-        )
-        return learn(parts, window, self._settings, out, trainer)
+        return learn(parts, window, self._settings, out, functools.partial(self._trainer.train, fleet=fleet))
 
 
 def watch(bundle: Bundle, parts: Sequence[Series], overrides: Sequence[str] = ()) -> list[Found]:

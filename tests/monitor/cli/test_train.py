@@ -173,6 +173,8 @@ def test_options_decide(run: Run, recording: Path, tmp_path: Path) -> None:
         (("{recording}", "--kind", "pca,gru"), 78, "train.kind: found 'gru'"),
         (("{recording}", "--kind", "pca", "--set", "train.nodes=[8, 4]"), 1, "pca has no layers"),
         (("{recording}", "--kind", "dense", "--set", "train.code_size=200"), 1, "train.code_size 200 is no smaller"),
+        (("{recording}", "--beside", "{folder}"), 1, "--beside takes members from a fleet's bundle"),
+        (("{recording}", "--set", "train.preset=quality", "--beside", "{folder}"), 78, "bundle.json"),
         (("-", "--set", "window.length=8"), 1, "a pipe cannot be read twice"),
     ],
 )
