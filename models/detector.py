@@ -44,7 +44,7 @@ class Voice(_Strict):
         name: its name within the bundle.
         part: the member's name.
         form: what the residual is boiled down to.
-        q50: quantile 0.5 of its log errors on held-out normal windows.
+        q50: quantile 0.5 of its log errors on normal windows (of a linear member see `models.ensemble.HELD_OUT`).
         qt: quantile 0.99.
         mean: mean.
         variance: variance.

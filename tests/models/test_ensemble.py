@@ -138,6 +138,20 @@ def test_labelled_rows_teach_nothing(team: Roster, tmp_path: Path) -> None:
     assert made[0].scaling == made[1].scaling
 
 
+def test_a_quiet_end_of_the_recording_is_not_all_that_is_normal(tmp_path: Path) -> None:
+    """If it failed, a detector of a recording that ends with a quiet stretch would cry at every busy one."""
+    team = replace(
+        roster.TELEMETRY, members=(Recruit("shape", "linear", View(rows=40, form="centred"), ("mean_square",)),)
+    )
+    found = cells(1, 3)
+    found.values[180:] = 0.0
+    made = trained(team, found, tmp_path / "bundle").manifest.detector
+    assert made is not None
+    (voice,) = made.voices
+    quiet, busy = np.log(1e-6), np.log(0.1**2 / 2)
+    assert voice.qt > (quiet + busy) / 2
+
+
 def test_too_few_windows_are_refused(tmp_path: Path) -> None:
     """If it failed, a detector would be calibrated on next to nothing."""
     with pytest.raises(TrainingError, match="20 usable windows of 64 rows are too few"):
