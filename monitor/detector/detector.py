@@ -3,6 +3,8 @@
 A window is brought to units of its stream, every member rebuilds its view of it, each voice boils a residual down to a
 log error, `strangeness` says how strange that is for the stream, and the voices are fused. Beside them stand two voices
 without a network: the hour of the day, and values beyond all that came before. 0.36 is where the default line begins.
+A score has no upper end: cut at 0.98, as it was, the strongest twentieth of some streams' windows were all alike, which
+cost 0.02 of VUS-PR on telemetry.
 """
 
 from __future__ import annotations
@@ -27,9 +29,6 @@ from monitor.strangeness import Strangeness, VoicePrior
 from monitor.table import AnyColumn, StreamTable
 from monitor.threshold import Learned
 from monitor.window.windows import Windows
-
-MOST = 0.98
-"""What members and profile can say at most; only a new extreme reaches 1."""
 
 _PROFILE = VoicePrior(-2.0, 1.5, -2.2, 4.0)
 _CLIP = 10.0
@@ -253,8 +252,7 @@ class Detector:
             hours = self._hours.step(table, slots, error[:, None])[:, 0]
             members[:, len(self._settings.parts)] = np.where(counts, np.maximum(self._settings.gain * hours, 0.0), 0.0)
             score = np.where(counts, np.maximum(score, self._settings.gain * hours), score)
-        score = np.clip(score, 0.0, MOST)
-        members = np.minimum(members, MOST)
+        score = np.maximum(score, 0.0)
         warm = seen >= self._settings.warmup
         if self._extreme is not None:
             length = values.shape[1]
