@@ -133,6 +133,7 @@ TELEMETRY = Roster(
         Recruit("centred", "linear", View(rows=40, form="centred"), ("mean_square",)),
         Recruit("centred_long", "linear", View(rows=64, form="centred"), ("mean_square",)),
     ),
+    gain=0.9,
     fuse="root_mean_square",
 )
 PROCESS = Roster(
