@@ -50,7 +50,7 @@ class PythonProducer:
             max_block_ms=min(_LONGEST_BLOCK_MS, timeout_ms // 2),
             linger_ms=5,
             max_request_size=8_388_608,  # state is few large messages
-            batch_size=524_288,  # not a request for each of them; half of what a broker takes unless told otherwise
+            batch_size=1_000_000,  # as librdkafka: not a request for each of them, and less than brokers take
             retry_backoff_ms=5,  # a new transaction often meets CONCURRENT_TRANSACTIONS once
             compression_type=identity.compression,
             metrics_enabled=False,  # nobody reads them, and they are a fifth of what a transaction computes
