@@ -11,7 +11,7 @@ SECONDS = 1.0
 
 _FIRST = 2_000
 _LEAST = 100
-_GROWTH = 4
+_GROWTH = 2
 
 
 class Pace:
