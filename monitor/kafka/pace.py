@@ -9,7 +9,7 @@ from __future__ import annotations
 SECONDS = 1.0
 """What the work on a poll may take."""
 
-_FIRST = 2_000
+_FIRST = 4_000
 _LEAST = 100
 _GROWTH = 2
 
