@@ -3,7 +3,8 @@
 With the schedule `plateau` training stops early, and the epoch with the lowest loss of the validation windows is kept.
 That needs validation windows worth believing: of one stream's first 600 rows the newest tenth is three independent
 windows. `cosine` asks nobody: all epochs, ever smaller steps (Loshchilov and Hutter, SGDR, 2017, without restarts), and
-the last weights. For a stream's own model on NAB it is worth a point and a half.
+the last weights. For a stream's own model on NAB it is worth from nothing to two points, by how its
+voices are fused.
 
 A `Fitter` builds and compiles the networks of one kind, shape and settings once; each `fit` begins with fresh weights.
 Compiling takes longer than training on a few hundred windows, so whoever trains the same networks on many streams uses
