@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -79,22 +78,38 @@ class _Fragile:
         return "taken"
 
 
-def test_what_goes_wrong_is_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """If it failed, a million inputs without a finding would mean nothing."""
-    from tests.fuzz import __main__ as program
+_FRAGILE = """
+import json, signal
+from tests.fuzz import __main__ as program
+from tests.test_fuzz import _Fragile
 
-    monkeypatch.setattr(program, "PATIENCE", 0.05)
-    before = signal.signal(signal.SIGPROF, program._too_slow)
-    try:
-        tally = program.Tally(_Fragile())
-        program._some("fragile", tally, 30, "1")
-    finally:
-        # One may still be on its way, and the usual action would end the process that tests.
-        signal.signal(signal.SIGPROF, signal.SIG_IGN if before == signal.SIG_DFL else before)
-    assert tally.inputs == 30
-    assert {line.split()[1] for line in tally.found} == {"KeyError:", "MemoryError:", "TooSlowError:"}
-    assert tally.outcomes["found"] == len(tally.found) == 30 - tally.outcomes["taken"]
-    assert "fragile 1-" in capsys.readouterr().err
+program.PATIENCE = 0.05
+signal.signal(signal.SIGPROF, program._too_slow)
+tally = program.Tally(_Fragile())
+program._some("fragile", tally, 30, "1")
+print(json.dumps([tally.inputs, tally.outcomes, tally.found]))
+"""
+
+
+def test_what_goes_wrong_is_found() -> None:
+    """If it failed, a million inputs without a finding would mean nothing."""
+    # In a process of its own: a signal that came too late would end the one that tests.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", _FRAGILE],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    inputs, outcomes, found = json.loads(done.stdout)
+    assert inputs == 30
+    assert {line.split()[1] for line in found} == {"KeyError:", "MemoryError:", "TooSlowError:"}
+    assert outcomes["found"] == len(found) == 30 - outcomes["taken"]
+    assert "fragile 1-" in done.stderr
 
 
 @pytest.mark.parametrize("seed", ["1-56875", "1-80938", "1-119092", "1-207917"])
