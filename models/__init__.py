@@ -26,7 +26,8 @@ errors       what a member's residual is boiled down to: one number or one vecto
 linear       principal components in closed form, as a member
 roster       which members a detector gets: a rule that looks at the training rows alone
 detector     what a bundle says of its detector
-ensemble     the preset `quality`: members, their calibration, one bundle
+ensemble     the preset `quality`: members, one bundle
+voices       how loud the residuals of its members are on normal windows
 bundle       the directory that training writes and serving reads
 workers      threads that score beside the one that asks, as many as there are cores for
 chunk        the few numbers of windows that a graph is run on, and what it says of windows

@@ -44,7 +44,7 @@ class Voice(_Strict):
         name: its name within the bundle.
         part: the member's name.
         form: what the residual is boiled down to.
-        q50: quantile 0.5 of its log errors on normal windows (of a linear member see `models.ensemble.HELD_OUT`).
+        q50: quantile 0.5 of its log errors on normal windows (of a linear member see `models.voices`).
         qt: quantile 0.99.
         mean: mean.
         variance: variance.

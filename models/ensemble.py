@@ -20,6 +20,7 @@ from models.roster import Recruit, Roster
 from models.scaling import Scaling
 from models.split import split
 from models.view import View
+from models.voices import calibrated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,12 +38,7 @@ LEAST_WINDOWS = 40
 """Fewer tell nothing of the spread of an error."""
 
 HELD_OUT = 0.3
-"""Share of each stream's windows, the newest, that a linear member is calibrated on, fitted to the others.
-
-The newest may be a quiet stretch, and a member that has met nothing else cries at every busy one. So where the upper
-quantile of all windows is higher than that of the newest, a voice is calibrated on all. Measured on 42 channels of
-telemetry beside the product (VUS-PR, mean of the linear members): newest 0.365, all 0.428, by this rule 0.433.
-"""
+"""Share of each stream's windows, the newest, that a linear member is not fitted to while it is calibrated."""
 
 CLIP = {"stream": 20.0, "standard": 10.0, "raw": np.inf}
 _LEAST_WARMUP = 150
@@ -138,7 +134,11 @@ class Trainer:
                 if shown is not None and shown[1] is left:
                     unseen = left[sample.late] if recruit.kind == "linear" else left
                     arrays[f"{recruit.name}.squares"] = errors.feature_squares(unseen).mean(axis=0, dtype=np.float64)
-                voices += [_voice(recruit, form, left, sample, arrays, team.short) for form in recruit.forms]
+                late = sample.late if recruit.kind == "linear" else None
+                voices += [
+                    calibrated(recruit.name, form, left, sample.stream, late, arrays, team.short)
+                    for form in recruit.forms
+                ]
             np.savez_compressed(folder / ARRAYS, allow_pickle=False, **arrays)
             owner, ends = cells.stream[cells.starts], cells.time[cells.starts + window.length - 1]
             per_stream, per_day = calibration.rates(owner, ends, ends - cells.time[cells.starts])
@@ -304,71 +304,6 @@ def _linear(
         parameters=model.axes.size + model.mean.size,
     )
     return linear.graph(model, *views.shape[1:]), left, member
-
-
-def _voice(
-    recruit: Recruit,
-    form: errors.Form,
-    left: NDArray[np.float32],
-    sample: Sample,
-    arrays: dict[str, NDArray[np.float64]],
-    short: int,
-) -> Voice:
-    """Return a voice: quantiles of the means of `short` log errors, and mean and variance of single ones."""
-    name = f"{recruit.name}-{form}"
-    if form in {"distance", "innovation"}:
-        flat = left.reshape(len(left), -1).astype(np.float64)
-        arrays[f"{recruit.name}.mean"] = flat.mean(axis=0)
-        arrays[f"{recruit.name}.covariance"] = np.cov(flat.T, bias=True)
-        logs = np.concatenate([_distances(flat[sample.stream == one], form) for one in np.unique(sample.stream)])
-    elif form == "summary":
-        vectors = errors.summary(left)
-        arrays[f"{name}.mean"], arrays[f"{name}.factor"] = errors.whitening(vectors)
-        logs = errors.log_distance(vectors, arrays[f"{name}.mean"], arrays[f"{name}.factor"])
-    else:
-        logs = errors.log_square(left, errors.LAST if form == "last_rows" else None)
-    found = _levels(logs, sample.stream, short)
-    if recruit.kind == "linear":
-        found = max(_levels(logs[sample.late], sample.stream[sample.late], short), found, key=lambda levels: levels[1])
-    q50, qt, mean, variance = found
-    return Voice(
-        name=name,
-        part=recruit.name,
-        form=form,
-        q50=q50,
-        qt=max(qt, q50 + 0.05),
-        mean=mean,
-        variance=variance,
-    )
-
-
-def _levels(logs: NDArray[np.float64], stream: NDArray[np.int32], short: int) -> tuple[float, float, float, float]:
-    """Return quantiles 0.5 and 0.99 of the means of `short` log errors, and mean and variance of single ones."""
-    q50, qt = np.quantile(_averaged(logs, stream, short), [0.5, 0.99]).tolist()
-    return q50, qt, float(logs.mean()), float(logs.var())
-
-
-def _averaged(logs: NDArray[np.float64], stream: NDArray[np.int32], short: int) -> NDArray[np.float64]:
-    """Return the means of `short` log errors in a row of each stream; single ones of streams that have fewer."""
-    means = [logs[:0]]
-    for number in np.unique(stream):
-        own = logs[stream == number]
-        means.append(np.convolve(own, np.full(short, 1 / short), "valid") if len(own) >= short else own)
-    return np.concatenate(means)
-
-
-def _distances(flat: NDArray[np.float64], form: errors.Form) -> NDArray[np.float64]:
-    """Return log distances, or innovations, of one stream's vectors `(n, D)` under their own covariance."""
-    centred = flat - flat.mean(axis=0)
-    covariance = centred.T @ centred / len(flat)
-    size = flat.shape[1]
-    largest = float(np.linalg.eigvalsh(covariance)[-1])
-    covariance += (1e-6 * max(1e-3, np.trace(covariance) / size) + 1e-4 * largest) * np.eye(size)
-    white = centred @ np.linalg.inv(np.linalg.cholesky(covariance)).T
-    if form == "innovation":
-        return errors.log_square(white[:, :, None], errors.LAST)
-    logs: NDArray[np.float64] = np.log((white * white).sum(axis=1) + 1e-9)
-    return logs
 
 
 def _residuals(
