@@ -19,7 +19,7 @@ from tests.performance.peers import race, venvs
 
 ROOT = Path(__file__).parents[1]
 TOY = ["--json", "--records", "20000", "--rounds", "1", "--seconds", "4", "--warm", "0", "--streams", "4000"]
-TOY_LONG = ["--recorded", "20000", "--silence", "3"]
+TOY_LONG = ["--recorded", "20000", "--silence", "5"]
 TOY_STATE = ["--rows", "3", "--lag", "20000", "--written", "20000", "--patience", "1", "--steady", "0.5"]
 
 
@@ -73,7 +73,7 @@ def test_the_job_can_be_measured_on_kafka() -> None:
     assert found["model"]["int8_graph_bytes"] < 0.5 * found["model"]["graph_bytes"]
     assert found["replay"]["peak_mb"] > 50
     assert found["scaling"]["two_to_one"] > 0
-    assert 0 < found["idle"]["cpu_percent"] < 100 > found["idle"]["bare_client_cpu_percent"] >= 0
+    assert 0 < found["idle"]["cpu_percent"] < 100 > found["idle"]["bare_client_cpu_percent"] > 0
     assert found["throughput"]["job_to_raw"] > 0
     assert found["throughput"]["raw_poll_records_per_second"] > 0
     assert found["throughput"]["job_records_per_second"] > 0

@@ -22,7 +22,7 @@ ENGINES: tuple[engines.EngineName, ...] = ("onnxruntime", "openvino")
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> engines.EngineName:
     """The name of an engine."""
-    return request.param  # type: ignore[no-any-return]
+    return request.param  # type: ignore[no-any-return]  # pytest does not know what a parameter is
 
 
 def load(bundle: Bundle, engine: engines.EngineName, threads: int = 1) -> Graph:
