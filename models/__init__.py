@@ -12,6 +12,7 @@ denoising    the kind `denoising`: from corrupted windows to clean ones
 pca          the kind `pca`: the linear baseline
 scaling      one offset and one scale a feature, from the training rows
 settings     section `train`: which autoencoder, and how it is trained
+extras       what is not in the base install, and which extra brings it
 cells        the rows and windows of a recording, as arrays, and what is wrong with them
 split        training, validation and calibration parts
 feeding      batches of scaled windows, gathered by index as training asks for them

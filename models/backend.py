@@ -12,9 +12,9 @@ import os
 import platform
 import sys
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from models import extras
 from models.cells import TrainingError
 
 if TYPE_CHECKING:
@@ -30,10 +30,7 @@ def require(purpose: str) -> None:
     Raises:
         TrainingError: if they are not.
     """
-    for name in ("tensorflow", "keras", "tf2onnx"):
-        if find_spec(name) is None:
-            message = f"{purpose} needs what is not installed here ({name}): pip install 'tidegauge[train]'"
-            raise TrainingError(message)
+    extras.require(purpose, ("tensorflow", "keras", "tf2onnx"))
 
 
 def load() -> None:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models import colours
-from models.cells import TrainingError
+from models import colours, extras
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,11 +29,7 @@ def require() -> None:
     Raises:
         TrainingError: if it is not.
     """
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        message = "a picture needs what is not installed here (matplotlib): pip install 'tidegauge[train]'"
-        raise TrainingError(message)
+    extras.require("a picture", ["matplotlib"])
 
 
 def write(path: Path, found: Evaluation, score: NDArray[np.float64], label: NDArray[np.bool_], title: str) -> None:

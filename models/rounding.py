@@ -17,14 +17,13 @@ Why not otherwise, as tried with ONNX Runtime 1.31 (figures in `tests/performanc
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models import bundle as bundles
+from models import extras
 from models.bundle import BundleError
-from models.cells import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,9 +50,7 @@ def require() -> None:
     Raises:
         TrainingError: if it is not.
     """
-    if find_spec("onnx") is None:
-        message = "an export with --int8 needs what is not installed here (onnx): pip install 'tidegauge[train]'"
-        raise TrainingError(message)
+    extras.require("an export with --int8", ["onnx"])
 
 
 def graphs(bundle: Bundle) -> list[str]:

@@ -12,12 +12,11 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models import export, ranking
+from models import export, extras, ranking
 from models.base import Shape, find
 from models.cells import TrainingError, check, scorable
 from models.feeding import Feed
@@ -83,9 +82,7 @@ def require() -> None:
     Raises:
         TrainingError: if it is not.
     """
-    if find_spec("optuna") is None:
-        message = "a search needs what is not installed here (optuna): pip install 'tidegauge[search]'"
-        raise TrainingError(message)
+    extras.require("a search", ["optuna"], "search")
 
 
 def search(

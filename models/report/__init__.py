@@ -12,11 +12,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from models import latent
-from models.cells import TrainingError
+from models import extras, latent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,10 +32,7 @@ def require(methods: Sequence[str]) -> None:
     Raises:
         TrainingError: if it is not.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        message = f"inspect needs what is not installed here ({missing[0]}): pip install 'tidegauge[train]'"
-        raise TrainingError(message)
+    extras.require("inspect", _NEEDED)
     latent.require(methods)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from onnx import TensorProto, helper, numpy_helper
 
-from models import export, linear, rounding
+from models import export, extras, linear, rounding
 from models.bundle import BundleError, Rounded
 from models.cells import TrainingError
 from models.graph import Graph
@@ -178,6 +178,6 @@ def test_what_rounded_weights_have_not_is_said_in_a_line(bundle: Bundle, tmp_pat
 
 def test_without_onnx_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a serving machine the verb would end in an ImportError, after the recording was read."""
-    monkeypatch.setattr(rounding, "find_spec", lambda _: None)
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(TrainingError, match=r"pip install 'tidegauge\[train\]'"):
         rounding.require()

@@ -131,6 +131,6 @@ def test_names_in_tables_are_text(tmp_path: Path) -> None:
 
 def test_without_the_extra_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine that only serves, a traceback would come instead of what to install."""
-    monkeypatch.setattr(report, "find_spec", lambda name: None if name == "keras" else object())
+    monkeypatch.setattr("models.extras.find_spec", lambda name: None if name == "keras" else object())
     with pytest.raises(TrainingError, match=r"inspect needs .*\(keras\): pip install 'tidegauge\[train\]'"):
         report.require(("pca",))

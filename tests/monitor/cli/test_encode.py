@@ -127,7 +127,7 @@ def test_decode_without_tensorflow_says_what_to_install(
     run: Run, bundle: Bundle, codes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a serving machine the user would read a traceback."""
-    monkeypatch.setattr("models.backend.find_spec", lambda name: None if name == "tensorflow" else sys)
+    monkeypatch.setattr("models.extras.find_spec", lambda name: None if name == "tensorflow" else sys)
     status, _, said = run("decode", bundle.path, codes, "--out", codes.parent / "back.csv")
     assert (status, said.count("\n")) == (1, 1)
     assert "decode needs what is not installed here (tensorflow): pip install 'tidegauge[train]'" in said
