@@ -9,7 +9,7 @@ cost 0.02 of VUS-PR on telemetry.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from models import errors
 from models.detector import Detector as Settings
-from models.detector import Fusion, Part
+from models.detector import Part
+from models.fusion import fused
 from models.scaling import Scaling
 from monitor.detector.distance import Distance
 from monitor.detector.extreme import Extreme
@@ -246,7 +247,7 @@ class Detector:
         members = np.zeros((len(slots), len(self.members)))
         for number, speaker in enumerate(self._speakers):
             members[:, speaker] = np.maximum(members[:, speaker], self._settings.gain * said[:, number])
-        score = self._settings.gain * _fused(said, self._settings.fuse, self._speakers)
+        score = self._settings.gain * fused(said, self._settings.fuse, self._speakers)
         if self._profile is not None and self._hours is not None:
             error, counts = self._profile.step(table, slots, scaled[:, -1, 0].astype(np.float64), end)
             hours = self._hours.step(table, slots, error[:, None])[:, 0]
@@ -263,27 +264,6 @@ class Detector:
             members[:, -1] = self._extreme.step(table, slots, fresh, warm)
             score = np.maximum(score, members[:, -1])
         return score, members
-
-
-def _fused(said: NDArray[np.float64], how: Fusion, speakers: Sequence[int]) -> NDArray[np.float64]:
-    """Return one number `(n,)` for what voices say `(n, V)`; voices one after the other, whatever n is.
-
-    `speakers` has the member of each voice.
-    """
-    if how == "max":
-        loudest: NDArray[np.float64] = said.max(axis=1)
-        return loudest
-    total = np.zeros(len(said))
-    if how == "mean_of_members":
-        for number, speaker in enumerate(speakers):
-            total += said[:, number] / (speakers.count(speaker) * len(set(speakers)))
-        return total
-    squares = how == "root_mean_square"
-    for number in range(said.shape[1]):
-        voice = said[:, number]
-        total += np.square(np.maximum(voice, 0.0)) if squares else voice
-    total /= said.shape[1]
-    return np.sqrt(total) if squares else total
 
 
 def _rounds(slots: NDArray[np.int32]) -> Iterator[NDArray[np.intp]]:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import get_args
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from models.detector import Detector as Settings
-from models.detector import Fusion, Part, Voice
+from models.detector import Part, Voice
 from models.errors import Form
 from models.scaling import Scaling
 from models.view import View
 from monitor.alert import AlertSettings
 from monitor.detector import Detector
-from monitor.detector.detector import _fused
 from monitor.pipeline import REASONS, STATUS, Pipeline
 from monitor.record import RecordSettings
 from monitor.table import StreamTable
@@ -278,20 +276,6 @@ def test_what_members_said_explains_the_score(scale: str) -> None:
         extreme = said[:, 3]
         assert (extreme > 0.5).any()
         assert (score >= extreme - 1e-6).all()
-
-
-def test_voices_are_fused_as_it_is_said() -> None:
-    """A member with two voices would outvote one with a single voice, or drown it, against what the bundle says."""
-    said, speakers = np.array([[0.2, 0.4, 0.9], [-1.0, 0.3, 0.4]]), [0, 0, 1]
-    expected = {
-        "mean": [0.5, -0.1],
-        "mean_of_members": [0.6, 0.025],
-        "root_mean_square": [np.sqrt(1.01 / 3), np.sqrt(0.25 / 3)],
-        "max": [0.9, 0.4],
-    }
-    assert set(expected) == set(get_args(Fusion))
-    for how in get_args(Fusion):
-        assert_allclose(_fused(said, how, speakers), expected[how], atol=1e-15)
 
 
 def test_a_window_that_lacks_too_much_is_not_scored() -> None:
