@@ -59,6 +59,18 @@ class Voice(_Strict):
     variance: float = Field(ge=0)
 
 
+class Rehearsal(_Strict):
+    """The events of the training windows, played through the detector (`models.rehearsal`).
+
+    Attributes:
+        days: how long they are, of all streams together.
+        heights: the score that two windows in a row reach, of each event above 0.36; falling.
+    """
+
+    days: float = Field(ge=0)
+    heights: tuple[float, ...] = ()
+
+
 class Detector(_Strict):
     """The detector.
 
@@ -76,6 +88,7 @@ class Detector(_Strict):
         windows_per_day: of a stream.
         parts: the members.
         voices: the voices.
+        rehearsal: how high the training windows stand; None where that is not known (scale `stream`, older bundles).
     """
 
     scale: Literal["stream", "standard", "raw"]
@@ -90,3 +103,4 @@ class Detector(_Strict):
     windows_per_day: float = Field(gt=0)
     parts: tuple[Part, ...] = Field(min_length=1)
     voices: tuple[Voice, ...] = Field(min_length=1)
+    rehearsal: Rehearsal | None = None

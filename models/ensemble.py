@@ -16,6 +16,7 @@ from models.detector import ARRAYS, Detector, Part, Voice
 from models.feeding import Feed
 from models.fitting import Fitter, Outcome
 from models.graph import Graph
+from models.rehearsal import rehearse
 from models.roster import Recruit, Roster
 from models.scaling import Scaling
 from models.split import split
@@ -53,12 +54,14 @@ class Sample:
         stream: `(n,)` int32.
         late: `(n,)` bool, the newest of each stream.
         scale: `(n, 1, F)`, how many raw units a scaled one is.
+        usable: windows without labelled rows that these were drawn from.
     """
 
     windows: NDArray[np.float32]
     stream: NDArray[np.int32]
     late: NDArray[np.bool_]
     scale: NDArray[np.float32]
+    usable: int
 
 
 class Trainer:
@@ -110,6 +113,7 @@ class Trainer:
         with bundles.workspace(out) as folder:
             parts: list[Part] = []
             voices: list[Voice] = []
+            logs: list[NDArray[np.float64]] = []
             arrays: dict[str, NDArray[np.float64]] = {}
             members: list[bundles.Member] = []
             shown: tuple[View, NDArray[np.float32]] | None = None
@@ -135,19 +139,20 @@ class Trainer:
                     unseen = left[sample.late] if recruit.kind == "linear" else left
                     arrays[f"{recruit.name}.squares"] = errors.feature_squares(unseen).mean(axis=0, dtype=np.float64)
                 late = sample.late if recruit.kind == "linear" else None
-                voices += [
-                    calibrated(recruit.name, form, left, sample.stream, late, arrays, team.short)
-                    for form in recruit.forms
-                ]
+                for form in recruit.forms:
+                    voice, said = calibrated(recruit.name, form, left, sample.stream, late, arrays, team.short)
+                    voices.append(voice)
+                    logs.append(said)
             np.savez_compressed(folder / ARRAYS, allow_pickle=False, **arrays)
             owner, ends = cells.stream[cells.starts], cells.time[cells.starts + window.length - 1]
             per_stream, per_day = calibration.rates(owner, ends, ends - cells.time[cells.starts])
+            weight = 50.0 if team.scale == "stream" else float(min(len(sample.windows), 2000))
             made = Detector(
                 scale=team.scale,
                 level_rows=max(1, round(per_stream) + window.length - 1),
                 short=team.short,
                 warmup=min(_LEAST_WARMUP, round(per_stream)) if team.scale == "stream" else 0,
-                weight=50.0 if team.scale == "stream" else float(min(len(sample.windows), 2000)),
+                weight=weight,
                 fuse=team.fuse,
                 gain=team.gain,
                 profile=team.profile,
@@ -155,6 +160,11 @@ class Trainer:
                 windows_per_day=per_day,
                 parts=tuple(parts),
                 voices=tuple(voices),
+                rehearsal=None
+                if team.scale == "stream"
+                else rehearse(
+                    np.stack(logs, axis=1), sample.stream, voices, weight, team.fuse, team.gain, sample.usable / per_day
+                ),
             )
             manifest = bundles.Manifest(
                 members=tuple(members),
@@ -259,9 +269,9 @@ def _sample(cells: Cells, window: WindowShape, scale: roster.Scale, standard: Sc
             " needed (labelled ones and those above window.max_missing do not count)"
         )
         raise TrainingError(message)
-    usable = usable[np.unique(np.linspace(0, len(usable) - 1, min(len(usable), MOST_WINDOWS)).round().astype(np.int64))]
-    owner = cells.stream[cells.starts[usable]]
-    windows = cells.gather(usable, length)
+    drawn = usable[np.unique(np.linspace(0, len(usable) - 1, min(len(usable), MOST_WINDOWS)).round().astype(np.int64))]
+    owner = cells.stream[cells.starts[drawn]]
+    windows = cells.gather(drawn, length)
     units = np.broadcast_to(np.asarray(standard.scale, np.float32), (len(windows), 1, windows.shape[2])).copy()
     if scale == "stream":
         for stream in np.unique(owner):
@@ -277,7 +287,7 @@ def _sample(cells: Cells, window: WindowShape, scale: roster.Scale, standard: Sc
     _, first, count = np.unique(owner, return_index=True, return_counts=True)
     place = np.arange(len(owner)) - np.repeat(first, count)
     late = place >= (1 - HELD_OUT) * np.repeat(count, count)
-    return Sample(np.clip(windows, -CLIP[scale], CLIP[scale]).astype(np.float32), owner, late, units)
+    return Sample(np.clip(windows, -CLIP[scale], CLIP[scale]).astype(np.float32), owner, late, units, len(usable))
 
 
 def _linear(

@@ -27,8 +27,8 @@ def calibrated(
     late: NDArray[np.bool_] | None,
     arrays: dict[str, NDArray[np.float64]],
     short: int,
-) -> Voice:
-    """Return a voice: quantiles of the means of `short` log errors, and mean and variance of single ones.
+) -> tuple[Voice, NDArray[np.float64]]:
+    """Return a voice, and its log errors: quantiles of means of `short` of them, mean and variance of single ones.
 
     Args:
         part: the member's name.
@@ -55,7 +55,7 @@ def calibrated(
     if late is not None:
         found = max(_levels(logs[late], stream[late], short), found, key=lambda levels: levels[1])
     q50, qt, mean, variance = found
-    return Voice(
+    voice = Voice(
         name=name,
         part=part,
         form=form,
@@ -64,6 +64,7 @@ def calibrated(
         mean=mean,
         variance=variance,
     )
+    return voice, logs
 
 
 def _levels(logs: NDArray[np.float64], stream: NDArray[np.int32], short: int) -> tuple[float, float, float, float]:

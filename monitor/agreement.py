@@ -63,13 +63,17 @@ def prior_of(bundle: Bundle, stride: int | None = None) -> Prior:
     """Return what a bundle's calibration says to lines, with a window every `stride` rows (the bundle's own)."""
     calibration, own = bundle.manifest.calibration, bundle.manifest.window.stride
     ratio = own / (own if stride is None else stride)
+    detector = bundle.manifest.detector
+    rehearsal = None if detector is None else detector.rehearsal
     return Prior(
         calibration.log_mean,
         calibration.log_variance,
         [(q, value) for q, value in calibration.quantiles],
         calibration.windows_per_stream * ratio,
         calibration.windows_per_day * ratio,
-        calibrated=bundle.manifest.detector is not None,
+        calibrated=detector is not None,
+        heights=() if rehearsal is None else rehearsal.heights,
+        days=0.0 if rehearsal is None else rehearsal.days,
     )
 
 

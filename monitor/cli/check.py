@@ -27,7 +27,7 @@ from monitor.sources.base import SourceError
 from monitor.sources.files import FileSettings
 from monitor.sources.kafka import Settings as KafkaSource
 from monitor.table import ObjectColumn
-from monitor.threshold import DEFAULT_BUDGET, Static, ThresholdSettings
+from monitor.threshold import DEFAULT_BUDGET, LEVEL, Static, ThresholdSettings, Unified
 
 _NAMED = 5
 """So many features are named."""
@@ -202,8 +202,13 @@ def _detector(bundle: Bundle, engine: Engine) -> list[str]:
         return []
     members = [part.name if part.name == part.kind else f"{part.name} ({part.kind})" for part in found.parts]
     members += [name for name, on in (("hour of the day", found.profile), ("new extremes", found.extreme)) if on]
-    line = engine.pipeline.threshold.Settings.model_fields["type"].default
-    return [f"detector: {', '.join(members)}; their line is {line}"]
+    threshold = engine.pipeline.threshold
+    line = threshold.Settings.model_fields["type"].default
+    lines = [f"detector: {', '.join(members)}; their line is {line}"]
+    if isinstance(threshold, Unified) and found.rehearsal is not None and threshold.begins > LEVEL:
+        above = f"{len(found.rehearsal.heights)} events above {LEVEL:g} in {found.rehearsal.days:.3g} stream-days"
+        lines.append(f"line: begins at {threshold.begins:.2f}, because the training windows have {above}")
+    return lines
 
 
 def _ready(engine: Engine) -> str:

@@ -27,12 +27,13 @@ from monitor.threshold.base import DAY_MS, DEFAULT_BUDGET, Learned, Prior, Thres
 from monitor.threshold.river import P2, RollingQuantile
 from monitor.threshold.static import Static
 from monitor.threshold.tracked import Tracked
-from monitor.threshold.unified import QuantileScale, Unified
+from monitor.threshold.unified import LEVEL, QuantileScale, Unified
 
 __all__ = [
     "DAY_MS",
     "DEFAULT_BUDGET",
     "KINDS",
+    "LEVEL",
     "P2",
     "AnyThresholdSettings",
     "Learned",

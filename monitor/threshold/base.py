@@ -34,6 +34,8 @@ class Prior:
         windows_per_stream: median number of windows of a stream that the model was trained on.
         windows_per_day: median number of windows of a stream in a day.
         calibrated: whether scores are on the scale of `monitor.strangeness` already: the bundle has a detector.
+        heights: of the training windows' own events above the usual line, falling (`models.rehearsal`).
+        days: how long these windows are, of all streams together.
     """
 
     log_mean: float
@@ -42,6 +44,8 @@ class Prior:
     windows_per_stream: float
     windows_per_day: float
     calibrated: bool = False
+    heights: Sequence[float] = ()
+    days: float = 0.0
 
     def quantile(self, q: float) -> float:
         """Return the score at `q`: linear in −log(1 − q) between the table's entries, constant outside."""

@@ -156,3 +156,30 @@ def test_too_few_windows_are_refused(tmp_path: Path) -> None:
     """If it failed, a detector would be calibrated on next to nothing."""
     with pytest.raises(TrainingError, match="20 usable windows of 64 rows are too few"):
         trained(roster.FLEET, cells(1, 1, rows=83), tmp_path / "bundle")
+
+
+def test_restless_training_windows_are_remembered(tmp_path: Path) -> None:
+    """If it failed, the line of a restless machine would begin where that of a calm one does."""
+    team = replace(roster.TELEMETRY, members=(roster.TELEMETRY.members[0],))
+    calm = cells(1, 3, scale=0.3, rows=1500)
+    random = np.random.default_rng(3)
+    restless = cells(1, 3, scale=0.3, rows=1500)
+    restless.values[:] = restless.values + random.normal(0, 0.02, restless.values.shape)
+    for start in (300, 700, 1100):
+        restless.values[start : start + 40] += random.normal(0, 1.5, (40, 3))
+    heights = []
+    for number, found in enumerate((calm, restless)):
+        made = trained(team, found, tmp_path / str(number)).manifest.detector
+        assert made is not None
+        assert made.rehearsal is not None
+        assert made.rehearsal.days == pytest.approx((1500 - LENGTH + 1) / 1440, rel=0.01)
+        heights.append(made.rehearsal.heights)
+    assert heights[0] == ()
+    assert len(heights[1]) >= 1
+
+
+def test_where_a_stream_learns_its_own_level_nothing_is_rehearsed(tmp_path: Path) -> None:
+    """If it failed, lines would begin at heights that the daemon's own scores do not have."""
+    made = trained(roster.SINGLE, cells(1, 1), tmp_path / "bundle").manifest.detector
+    assert made is not None
+    assert made.rehearsal is None

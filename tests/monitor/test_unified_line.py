@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,39 @@ def test_an_event_lifts_the_line_once_and_it_leaks_back_at_the_speed_of_the_budg
     assert found[110] < found[102]  # the rest of the event costs nothing
     assert_allclose(np.diff(found[103:105]), -0.05 * 0.1)
     assert_allclose(found[150:], 0.36)
+
+
+@pytest.mark.parametrize(
+    ("budget", "days", "begins"),
+    [
+        (0.1, 8.0, 0.36 + 1.25 * 0.24),  # no event has room: above the highest
+        (0.1, 10.0, 0.36 + 1.25 * 0.14),  # one has
+        (0.3, 10.0, 0.36),  # all three have
+        (0.1, 0.01, 0.36 + 1.25 * 0.24),
+    ],
+)
+def test_it_begins_above_what_the_training_windows_would_have_alarmed_at(
+    budget: float, days: float, begins: float
+) -> None:
+    """If it failed, machines that are always restless would have several times the alerts that were promised."""
+    heights = (0.6, 0.5, 0.4)
+    known = replace(prior(calibrated=True), heights=heights, days=days)
+    line = build(Unified.Settings(alerts_per_stream_per_day=budget), known, 2)
+    assert run(line, np.full(3, 0.1))[0] == pytest.approx(begins)
+
+
+def test_one_wild_event_of_the_training_lifts_the_line_by_so_much_at_most() -> None:
+    """If it failed, one anomaly among the training rows could blind the monitor."""
+    known = replace(prior(calibrated=True), heights=(30.0,), days=8.0)
+    assert run(build(Unified.Settings(), known, 2), np.full(3, 0.1))[0] == pytest.approx(0.36 + 0.9)
+
+
+def test_who_sets_a_level_or_a_rate_gets_it_whatever_the_training_was_like() -> None:
+    """If it failed, the operator's word would not hold."""
+    known = replace(prior(calibrated=True), heights=(0.9,), days=8.0)
+    assert run(build(Unified.Settings(level=0.3), known, 2), np.full(3, 0.1))[0] == pytest.approx(0.3)
+    plain = run(build(Unified.Settings(q=0.999), prior(calibrated=True), 2), np.full(3, 0.1))
+    assert_allclose(run(build(Unified.Settings(q=0.999), known, 2), np.full(3, 0.1)), plain)
 
 
 def test_no_event_is_counted_in_the_rest_after_one() -> None:

@@ -50,8 +50,8 @@ def chosen(scores: Sequence[NDArray[np.float64]], parts: Sequence[Series]) -> fl
     return level
 
 
-def judged(scores: Sequence[NDArray[np.float64]], parts: Sequence[Series]) -> dict[str, float]:
-    """Return the rates at the default level, at the best one, and with each group's chosen on the others."""
+def judged(scores: Sequence[NDArray[np.float64]], begun: Sequence[float], parts: Sequence[Series]) -> dict[str, float]:
+    """Return the rates where each bundle's line begins (`begun`), at the best level, and with others' choice of it."""
     best = chosen(scores, parts)
     alarms: list[NDArray[np.bool_]] = []
     for part, score in zip(parts, scores, strict=True):
@@ -59,7 +59,8 @@ def judged(scores: Sequence[NDArray[np.float64]], parts: Sequence[Series]) -> di
         others = [number for number, other in enumerate(parts) if not other.name.startswith(group)]
         alarms.append(score > chosen([scores[number] for number in others], [parts[number] for number in others]))
     return {
-        **rates([score > LEVEL for score in scores], parts),
+        **rates([score > level for score, level in zip(scores, begun, strict=True)], parts),
+        "lifted": float(np.count_nonzero(np.array(begun) > LEVEL)),
         **{f"best_{name}": value for name, value in rates([s > best for s in scores], parts).items()},
         "best_level": best,
         **{f"left_out_{name}": value for name, value in rates(alarms, parts).items()},
@@ -73,15 +74,15 @@ def once(seed: int, shelf: Shelf) -> dict[str, float]:
     crew = product.Crew(TrainSettings(seed=seed))
     fleet = shelf.bundle(seed, "fleet", functools.partial(crew.fleet, parts, window))
     wanted = [part for part in parts if shelf.wants(part.name)]
-    scores = [shelf.piece(seed, p.name, functools.partial(_one, crew, p, window, fleet))["score"] for p in wanted]
-    return judged([np.array(score) for score in scores], wanted)
+    pieces = [shelf.piece(seed, part.name, functools.partial(_one, crew, part, window, fleet)) for part in wanted]
+    return judged([np.array(piece["score"]) for piece in pieces], [piece["begun"] for piece in pieces], wanted)
 
 
 def _one(crew: product.Crew, part: Series, window: WindowSettings, fleet: Bundle) -> Piece:
     with product.temporary() as folder:
         bundle = crew.own([part], window, Path(folder) / "bundle", fleet)
         (found,) = product.watch(bundle, [part], ("window.stride=1",))
-    return {"score": product.held(found.score).tolist()}
+    return {"score": product.held(found.score).tolist(), "begun": float(found.line[~np.isnan(found.line)][0])}
 
 
 def measure(seeds: Sequence[int], shelf: Shelf) -> dict[str, Any]:

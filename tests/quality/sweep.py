@@ -30,7 +30,7 @@ def openings(found: Found, part: Series, prior: Prior, levels: Sequence[float]) 
     """
     alert, count = AlertSettings(), len(levels)
     line = Unified(Unified.Settings(), prior, alert.open_after)
-    line._level = np.array(levels)  # type: ignore[assignment]  # one stream a level: slots are places in it
+    line.begins = np.array(levels)  # type: ignore[assignment]  # one stream a level: slots are places in it
     rest = Alerter(alert, part.values.shape[1], prior.windows_per_stream)._rules.rest._windows
     table = StreamTable(line.columns)
     slots = np.array([table.assign(str(number).encode()) for number in range(count)], np.int32)

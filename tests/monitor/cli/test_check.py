@@ -6,10 +6,12 @@ import json
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -297,3 +299,16 @@ def test_a_state_topic_that_loses_state() -> None:
         (line,) = _unfit(state, Found(4, 1, None, {"cleanup.policy": policy}))
         assert f"cleanup.policy={policy}" in line
     assert state.beside({"in": Found(7, 1)}).partitions == 7
+
+
+def test_it_says_where_the_line_of_a_restless_fleet_begins(run: Run, write: Write, tmp_path: Path) -> None:
+    """If it failed, nobody would know why a bundle alarms later than the score in the documentation."""
+    found = cells(1, 3, scale=0.3, rows=1500)
+    random = np.random.default_rng(3)
+    for start in (300, 700, 1100):
+        found.values[start : start + 40] += random.normal(0, 1.5, (40, 3))
+    made = trained(replace(roster.TELEMETRY, members=roster.TELEMETRY.members[:1]), found, tmp_path / "quality")
+    config = write(model={"bundle": str(made.path)})
+    assert "line: begins at " in run("check", config).out
+    assert "events above 0.36 in 0.998 stream-days" in run("check", config).out
+    assert "line: begins at " not in run("check", config, "--set", "threshold.alerts_per_stream_per_day=50").out
