@@ -24,7 +24,7 @@ from models.view import View
 from models.voices import calibrated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -80,8 +80,7 @@ class Trainer:
         features: Sequence[str],
         settings: TrainSettings,
         out: Path,
-        beside: Callable[[Recruit], tuple[bytes, int] | None] = lambda _: None,
-        fleet: Bundle | None = None,
+        beside: Bundle | None = None,
     ) -> Bundle:
         """Train a detector, and write its bundle to `out`.
 
@@ -91,11 +90,10 @@ class Trainer:
             features: names of the columns.
             settings: kind and settings of the members that are networks.
             out: directory of the bundle.
-            beside: a graph that is there already for a member, with its number of parameters.
-            fleet: a fleet's bundle, whose networks stand in for those of this one that saw more there (`shared`).
+            beside: a fleet's bundle, whose networks stand in for those of this one that saw more there (`shared`).
 
         Raises:
-            TrainingError: if nothing can be trained from these cells, or `fleet` has nothing for them.
+            TrainingError: if nothing can be trained from these cells, or `beside` has nothing for them.
             BundleError: if `out` cannot be written.
         """
         names = tuple(features)
@@ -109,7 +107,7 @@ class Trainer:
         scale = scaling.fit(spread, "standard" if team.scale == "standard" else "none")
         sample = _sample(cells, window, team.scale, scale)
         self._outcomes.clear()
-        ready = {} if fleet is None else _shared(team, fleet, window, names)
+        ready = {} if beside is None else _shared(team, beside, window, names)
         with bundles.workspace(out) as folder:
             parts: list[Part] = []
             voices: list[Voice] = []
@@ -127,9 +125,7 @@ class Trainer:
                 elif recruit.kind == "linear":
                     content, left, member = _linear(recruit, sample, settings)
                 else:
-                    content, left, member = self._network(
-                        recruit, sample, settings, ready.get(recruit.name, beside(recruit))
-                    )
+                    content, left, member = self._network(recruit, sample, settings, ready.get(recruit.name))
                 if onnx is not None:
                     (folder / onnx).write_bytes(content)
                     members.append(member)

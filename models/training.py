@@ -74,7 +74,7 @@ def train(
     if settings.preset == "quality":
         from models.ensemble import Trainer
 
-        return Trainer().train(cells, window, features, settings, out, fleet=beside)
+        return Trainer().train(cells, window, features, settings, out, beside=beside)
     names = tuple(features)
     bundles.refuse_other(out)
     check(cells, window, names)

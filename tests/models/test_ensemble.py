@@ -106,7 +106,7 @@ def test_a_member_that_is_there_already_is_taken_as_it_is(tmp_path: Path) -> Non
         members=(_SHARED,),
     )
     fleet = trained(team, cells(3, 1), tmp_path / "fleet")
-    own = Trainer(team).train(cells(1, 1), WINDOW, ("f0",), TrainSettings(), tmp_path / "own", fleet=fleet)
+    own = Trainer(team).train(cells(1, 1), WINDOW, ("f0",), TrainSettings(), tmp_path / "own", beside=fleet)
     assert own.content("coarse.onnx") == fleet.content("coarse.onnx")
     assert own.manifest.members[0].parameters == fleet.manifest.members[0].parameters
 
@@ -118,9 +118,9 @@ def test_a_fleet_that_has_nothing_to_share_is_refused_with_the_remedy(tmp_path: 
     fleet = trained(replace(team, members=(fine,)), cells(3, 1), tmp_path / "fleet")
     one = Trainer(team)
     with pytest.raises(TrainingError, match="no member that this bundle would share"):
-        one.train(cells(1, 1), WINDOW, ("f0",), TrainSettings(), tmp_path / "own", fleet=fleet)
+        one.train(cells(1, 1), WINDOW, ("f0",), TrainSettings(), tmp_path / "own", beside=fleet)
     with pytest.raises(TrainingError, match=r"another number of features or another window\.interval"):
-        one.train(cells(1, 2), WINDOW, ("f0", "f1"), TrainSettings(), tmp_path / "own", fleet=fleet)
+        one.train(cells(1, 2), WINDOW, ("f0", "f1"), TrainSettings(), tmp_path / "own", beside=fleet)
 
 
 @pytest.mark.parametrize(

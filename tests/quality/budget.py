@@ -42,7 +42,7 @@ def one(series: Series, trainers: Mapping[str, tuple[TrainSettings, Callable[...
 
 def once(seed: int, shelf: Shelf) -> dict[str, float]:
     """Measure every machine."""
-    trainers = {
+    trainers: dict[str, tuple[TrainSettings, Callable[..., Bundle]]] = {
         "quality": (TrainSettings(seed=seed), Trainer().train),
         "plain": (TrainSettings(seed=seed, kind="pca"), train),
     }

@@ -184,7 +184,7 @@ class Crew:
 
     def own(self, parts: Sequence[Series], window: WindowSettings, out: Path, fleet: Bundle) -> Bundle:
         """Train a bundle for one stream beside those of the fleet's members that are shared."""
-        return learn(parts, window, self._settings, out, functools.partial(self._trainer.train, fleet=fleet))
+        return learn(parts, window, self._settings, out, functools.partial(self._trainer.train, beside=fleet))
 
 
 def watch(bundle: Bundle, parts: Sequence[Series], overrides: Sequence[str] = ()) -> list[Found]:

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bundle import Bundle
 from models.ensemble import Trainer
-from models.roster import TELEMETRY, Recruit
+from models.roster import TELEMETRY
 from models.settings import TrainSettings
 from monitor.window import WindowSettings
 from tests.quality import product, recordings
@@ -26,7 +27,9 @@ from tests.quality.recordings import Series
 from tests.quality.shelf import Piece, Shelf
 
 LENGTH = 64
-NETWORKS = replace(TELEMETRY, members=tuple(member for member in TELEMETRY.members if member.kind == "network"))
+NETWORKS = replace(
+    TELEMETRY, members=tuple(replace(one, shared=True) for one in TELEMETRY.members if one.kind == "network")
+)
 
 
 def vus_pr(score: NDArray[np.float64], series: Series) -> float:
@@ -46,21 +49,17 @@ def one(series: Series, seed: int, trainers: Mapping[str, Trainer]) -> Piece:
     """Train, replay and judge one series, with all members and with the networks alone."""
     window = WindowSettings(length=LENGTH, stride=1)
     made: Piece = {}
-    ready: dict[str, tuple[bytes, int]] = {}
-    for name, trainer in trainers.items():
-        began = time.monotonic()
-        with product.temporary() as folder:
-            train = functools.partial(trainer.train, beside=functools.partial(_ready, ready))
-            bundle = product.learn([series], window, TrainSettings(seed=seed), Path(folder) / "bundle", train)
-            ready.update((one.name, (bundle.content(one.onnx), one.parameters)) for one in bundle.manifest.members)
+    whole: Bundle | None = None
+    with product.temporary() as folder:
+        for name, trainer in trainers.items():
+            began = time.monotonic()
+            train = functools.partial(trainer.train, beside=whole)
+            bundle = product.learn([series], window, TrainSettings(seed=seed), Path(folder) / name, train)
+            whole = whole or bundle
             (found,) = product.watch(bundle, [series], ("window.stride=1",))
-        made[name] = vus_pr(_filled(found.score), series)
-        made[f"seconds_{name}"] = round(time.monotonic() - began, 1)
+            made[name] = vus_pr(_filled(found.score), series)
+            made[f"seconds_{name}"] = round(time.monotonic() - began, 1)
     return made
-
-
-def _ready(graphs: Mapping[str, tuple[bytes, int]], recruit: Recruit) -> tuple[bytes, int] | None:
-    return graphs.get(recruit.name)
 
 
 def _filled(score: NDArray[np.float64]) -> NDArray[np.float64]:
