@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import get_args
 
+import numpy as np
 import pytest
 from kafka import KafkaProducer
 from kafka.errors import CommitFailedError, KafkaError, MessageSizeTooLargeError
@@ -242,6 +243,21 @@ def test_a_message_that_a_topic_does_not_take(kafka: Broker, topic: Topics, clie
     with producer(kafka, client, name) as writer:
         writer.commit([Message(out, b"k", b"2", [])], {}, None, "")
     assert [each.value for each in consume_all(kafka.bootstrap, out)] == [b"2"]
+
+
+@every_client
+def test_a_topic_that_takes_less_than_a_batch(kafka: Broker, topic: Topics, client: ClientName) -> None:
+    """If it failed, a busy minute on a topic with a low max.message.bytes would be tried again for ever."""
+    out = topic(max_message_bytes="262144")
+    random = np.random.default_rng(0)
+    values = [random.bytes(1_200) for _ in range(3_000)]
+    with producer(kafka, client) as writer:
+        for part in (values[:600], values[600:]):  # below one batch, and several
+            writer.commit([Message(out, b"k", value, []) for value in part], {}, None, "")
+        large = [Message(out, b"k", value, []) for value in (b"1", random.bytes(300_000), b"2")]
+        with pytest.raises(MessageSizeTooLargeError):
+            writer.commit(large, {}, None, "")
+    assert [each.value for each in consume_all(kafka.bootstrap, out)] == values
 
 
 @every_client
