@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from monitor.engine import Engine
+from monitor.fleets import Loaded
 from monitor.score import Model
 from monitor.state import StateSettings
 from monitor.state.log import LEAST_SWEEP, SWEEP_STREAMS
@@ -36,6 +37,10 @@ _LOG_RATE, _AGAIN = 78e6, 2.5e-6  # bytes a second; seconds a record
 _WINDOWS, _ROUNDS = 256, 3
 
 
+_POLL_SECONDS, _POLL_BYTES = 2.0, 512e6
+_COPIES, _DETECTOR_COPIES = 3, 9  # of a window's values while it is scored (measured: 2.5; 8.4)
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """What comes in.
@@ -54,6 +59,21 @@ class Load:
     def records(self) -> float:
         """Records a second."""
         return self.streams * self.rate
+
+
+def most_records(engine: Engine, loaded: Loaded) -> int:
+    """Return how many records a poll may bring, were each of them to end a window.
+
+    Streams that begin together fill their windows together: polls that were fast while there were none would bring as
+    many windows at once. So many keep the model busy for two seconds, and take half a gigabyte.
+    """
+    window = engine.window
+    copies = _COPIES if loaded.bundle.manifest.detector is None else _DETECTOR_COPIES
+    most = _POLL_BYTES / (4 * window.length * len(engine.features) * copies)
+    rate = float(getattr(loaded.model, "rate", 0.0))  # as it was while loading; 0 where there was nothing to try with
+    if rate > 0:
+        most = min(most, rate * _POLL_SECONDS)
+    return max(1, int(most * window.stride))
 
 
 @dataclass(frozen=True, slots=True)

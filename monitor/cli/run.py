@@ -17,6 +17,7 @@ import structlog
 
 from monitor import logs
 from monitor.breaker import Breaker, place
+from monitor.capacity import most_records
 from monitor.cli._engine import bundles_of, described, load_models
 from monitor.cli._options import config_option, set_option
 from monitor.config import ConfigError, load
@@ -71,6 +72,7 @@ def command(config_path: Path, overrides: tuple[str, ...]) -> None:
         for name in SIGNALS:
             signal.signal(name, _leave)
         source = resume(config.source, config.record, engine.features, config.state, config.outputs())
+        source.cap(min(most_records(each, loaded[fleet]) for fleet, each in engine.fleets.items()))
         fed: list[Relay] = []
         try:
             sinks = [sink.build() for sink in relayed(config)[1]]

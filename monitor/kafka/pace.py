@@ -28,6 +28,11 @@ class Pace:
         self._limit = limit
         self.most = min(_FIRST, limit)
 
+    def cap(self, records: int) -> None:
+        """Never let a poll bring more than so many, either: the first windows may come all at once."""
+        self._limit = max(1, min(self._limit, records))
+        self.most = min(self.most, self._limit)
+
     def worked(self, records: int, seconds: float) -> None:
         """Learn what the work on a poll took; one that was not nearly full says nothing about larger ones."""
         if seconds > SECONDS:

@@ -210,6 +210,9 @@ class Source(ABC):
     def prepare(self) -> None:  # noqa: B027 - only a source with transactions has something to prepare
         """Begin what the next `commit` needs, because it is certain to come: returns at once, and never raises."""
 
+    def cap(self, records: int) -> None:  # noqa: B027 - only a source that chooses how many it returns
+        """Return no more records than so many in one poll, were the configuration to allow more."""
+
     def worked(self, records: int, seconds: float) -> None:  # noqa: B027 - only a source that chooses how many it returns
         """Learn how long the work on the records of the last poll took, without its commit."""
 

@@ -229,6 +229,10 @@ class KafkaSource(Source):
         if self.settled:
             self._transactions.prepare()
 
+    def cap(self, records: int) -> None:
+        """Let no poll bring more."""
+        self._member.pace.cap(records)
+
     def worked(self, records: int, seconds: float) -> None:
         """Let a poll bring as many records as are worked off in a moment."""
         self._member.pace.worked(records, seconds)

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from models.bundle import Bundle
+from models.chunk import Scores
 from models.serving import Model
 from models.settings import TrainSettings
-from monitor.capacity import Capacity, Load, capacity, model_seconds
+from monitor.capacity import Capacity, Load, capacity, model_seconds, most_records
 from monitor.config import load as load_config
 from monitor.engine import Engine
+from monitor.fleets import Loaded
 from monitor.sources.base import Batch
 from monitor.state import StateLog, Writer, begun, stages_of
 from tests.monitor.cli.conftest import Run
@@ -42,6 +44,31 @@ def engine_of(path: Path, bundle: Bundle, model: Model) -> Engine:
 def found(path: Path, bundle: Bundle, model: Model, load: Load, window_seconds: float = 56e-6) -> Capacity:
     """Return what a load takes."""
     return capacity(engine_of(path, bundle, model), load, window_seconds, load_config(path).state)
+
+
+class Slow:
+    """A model of which loading found out that it scores so many windows a second."""
+
+    def __init__(self, rate: float) -> None:
+        """Say it."""
+        self.rate = rate
+
+    def score(self, windows: np.ndarray) -> Scores:
+        """Never asked here."""
+        raise NotImplementedError
+
+
+def test_a_poll_brings_no_more_windows_than_are_worked_off_in_a_moment(
+    path: Path, bundle: Bundle, model: Model
+) -> None:
+    """If it failed, thousands of streams that begin together would take all memory, or keep a signal for minutes."""
+    engine = engine_of(path, bundle, model)
+    window = engine.window
+    fast = most_records(engine, Loaded(bundle, Slow(1e9)))
+    assert fast * 4 * window.length * len(engine.features) / window.stride <= 512e6
+    assert most_records(engine, Loaded(bundle, Slow(0.0))) == fast
+    assert most_records(engine, Loaded(bundle, Slow(500.0))) == 1_000 * window.stride
+    assert most_records(engine, Loaded(bundle, Slow(1e-3))) >= 1
 
 
 @pytest.mark.parametrize(("streams", "rows"), [(40, 160), (400, 60)])

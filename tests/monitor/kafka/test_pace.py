@@ -42,6 +42,18 @@ def test_few_records_say_nothing_about_many() -> None:
     assert pace.most == before
 
 
+def test_what_the_windows_of_a_poll_would_take_is_a_limit_of_its_own() -> None:
+    """If it failed, many streams whose first windows come together could take all memory, or a minute."""
+    pace = Pace(LIMIT)
+    pace.cap(2_500)
+    for _ in range(5):
+        pace.worked(pace.most, pace.most * 7e-6)
+    assert pace.most == 2_500
+    pace.cap(1_000_000)
+    pace.worked(2_500, 0.001)
+    assert pace.most == 2_500
+
+
 @given(st.integers(1, 1_000_000), st.lists(st.tuples(st.integers(0, 1_000_000), st.floats(0, 1e6))))
 def test_limit_is_kept(limit: int, polls: list[tuple[int, float]]) -> None:
     """If it failed, a poll could bring more than `source.max_poll_records`, or ask for none and stand still."""
