@@ -16,7 +16,13 @@ from models import errors
 from models.detector import Voice
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
+
+
+MEASURED = ("distance", "innovation")
+"""Forms that are measured by each stream's own covariance, in the order of what `Distance.step` returns."""
 
 
 def calibrated(
@@ -27,8 +33,8 @@ def calibrated(
     late: NDArray[np.bool_] | None,
     arrays: dict[str, NDArray[np.float64]],
     short: int,
-) -> tuple[Voice, NDArray[np.float64]]:
-    """Return a voice, and its log errors: quantiles of means of `short` of them, mean and variance of single ones.
+) -> Voice:
+    """Return a voice: quantiles of the means of `short` log errors, and mean and variance of single ones.
 
     Args:
         part: the member's name.
@@ -40,31 +46,31 @@ def calibrated(
         short: log errors that are averaged before a voice is judged.
     """
     name = f"{part}-{form}"
-    if form in {"distance", "innovation"}:
+    voice = Voice(name=name, part=part, form=form, q50=0.0, qt=0.0, mean=0.0, variance=0.0)
+    if form in MEASURED:
         flat = left.reshape(len(left), -1).astype(np.float64)
         arrays[f"{part}.mean"] = flat.mean(axis=0)
         arrays[f"{part}.covariance"] = np.cov(flat.T, bias=True)
         logs = np.concatenate([_distances(flat[stream == one], form) for one in np.unique(stream)])
-    elif form == "summary":
-        vectors = errors.summary(left)
-        arrays[f"{name}.mean"], arrays[f"{name}.factor"] = errors.whitening(vectors)
-        logs = errors.log_distance(vectors, arrays[f"{name}.mean"], arrays[f"{name}.factor"])
     else:
-        logs = errors.log_square(left, errors.LAST if form == "last_rows" else None)
+        if form == "summary":
+            arrays[f"{name}.mean"], arrays[f"{name}.factor"] = errors.whitening(errors.summary(left))
+        logs = log_errors(voice, left, arrays)
     found = _levels(logs, stream, short)
     if late is not None:
         found = max(_levels(logs[late], stream[late], short), found, key=lambda levels: levels[1])
     q50, qt, mean, variance = found
-    voice = Voice(
-        name=name,
-        part=part,
-        form=form,
-        q50=q50,
-        qt=max(qt, q50 + 0.05),
-        mean=mean,
-        variance=variance,
-    )
-    return voice, logs
+    return voice.model_copy(update={"q50": q50, "qt": max(qt, q50 + 0.05), "mean": mean, "variance": variance})
+
+
+def log_errors(
+    voice: Voice, left: NDArray[np.float32], arrays: Mapping[str, NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return a voice's log errors `(n,)` of its member's residuals `(n, L, F)`; its form is not among `MEASURED`."""
+    if voice.form == "summary":
+        mean, factor = arrays[f"{voice.name}.mean"], arrays[f"{voice.name}.factor"]
+        return errors.log_distance(errors.summary(left), mean, factor)
+    return errors.log_square(left, errors.LAST if voice.form == "last_rows" else None)
 
 
 def _levels(logs: NDArray[np.float64], stream: NDArray[np.int32], short: int) -> tuple[float, float, float, float]:

@@ -79,7 +79,7 @@ def command(  # noqa: PLR0913, PLR0917 - click hands over one argument for each 
     # What would fail after a long reading fails now.
     require_training()
     plan = _plan(trials, budget)
-    fleet = _fleet(config.train, beside, several=plan is not None or len(kinds) > 1)
+    fleet = _fleet(config.train, beside, out, several=plan is not None or len(kinds) > 1)
     outs = _places(out, kinds)
     ranges = None if labels is None else dataset.read_ranges(labels, config.record)
     settings = sources.for_recording(recordings, config.source)
@@ -114,7 +114,7 @@ def command(  # noqa: PLR0913, PLR0917 - click hands over one argument for each 
             click.echo(json.dumps(_lines.report(bundle, found)))
 
 
-def _fleet(settings: TrainSettings, beside: Path | None, *, several: bool) -> Bundle | None:
+def _fleet(settings: TrainSettings, beside: Path | None, out: Path, *, several: bool) -> Bundle | None:
     """Return the fleet's bundle that members are taken from, if one is named.
 
     Raises:
@@ -128,6 +128,9 @@ def _fleet(settings: TrainSettings, beside: Path | None, *, several: bool) -> Bu
         return None
     if settings.preset != "quality":
         message = "--beside takes members from a fleet's bundle: it needs train.preset quality"
+        raise TrainingError(message)
+    if beside.resolve() == out.resolve():
+        message = f"--out {out} is the fleet's bundle itself, which is still needed: name another directory"
         raise TrainingError(message)
     return bundles.read(beside)
 

@@ -21,6 +21,7 @@ from models.detector import Detector as Settings
 from models.detector import Part
 from models.fusion import fused
 from models.scaling import Scaling
+from models.voices import MEASURED, log_errors
 from monitor.detector.distance import Distance
 from monitor.detector.extreme import Extreme
 from monitor.detector.level import Level
@@ -35,7 +36,6 @@ _PROFILE = VoicePrior(-2.0, 1.5, -2.2, 4.0)
 _CLIP = 10.0
 _LEAST_ERROR = 1e-4
 """Added to a feature's usual error, in the units that members see: what never moved in training does not take all."""
-_MEASURED = ("distance", "innovation")  # by the stream's own covariance, in the order of `Distance.step`
 
 
 class Rebuilt(Protocol):
@@ -211,13 +211,10 @@ class Detector:
         vectors: list[NDArray[np.float64]] = []
         for voice in self._settings.voices:
             residual = residuals[voice.part]
-            if voice.form in _MEASURED:
+            if voice.form in MEASURED:
                 vectors.append(residual.reshape(len(residual), -1).astype(np.float64))
-            elif voice.form == "summary":
-                mean, factor = self._arrays[f"{voice.name}.mean"], self._arrays[f"{voice.name}.factor"]
-                vectors.append(errors.log_distance(errors.summary(residual), mean, factor))
             else:
-                vectors.append(errors.log_square(residual, errors.LAST if voice.form == "last_rows" else None))
+                vectors.append(log_errors(voice, residual, self._arrays))
         return vectors, feature_errors, shown
 
     def _step(
@@ -236,12 +233,12 @@ class Detector:
         logs = np.empty((len(slots), len(vectors)))
         measured: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
         for number, (voice, vector) in enumerate(zip(self._settings.voices, vectors, strict=True)):
-            if voice.form not in _MEASURED:
+            if voice.form not in MEASURED:
                 logs[:, number] = vector
                 continue
             if voice.part not in measured:
                 measured[voice.part] = self._distances[voice.part].step(table, slots, vector)
-            logs[:, number] = measured[voice.part][_MEASURED.index(voice.form)]
+            logs[:, number] = measured[voice.part][MEASURED.index(voice.form)]
         seen = table["voices_seen"][slots]
         said = self._strangeness.step(table, slots, logs)
         members = np.zeros((len(slots), len(self.members)))

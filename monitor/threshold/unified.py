@@ -12,9 +12,9 @@ What is promised decides how strictly:
   quiet stream is not made to alarm so that the budget be spent (measured on NAB: that costs 6 points). An event is the
   `open_after`-th window over the line in a row, and none begins within the rest after one (a fifth of the bundle's
   windows a stream, at most 150), as for alerts.
-  T is higher where the bundle's own training windows would have alarmed more often (`models.rehearsal`): of events
-  that high or higher, the budget allows for b × days; T lies as far above the highest of the others, and a quarter
-  more, at most 0.9 (measured on 19 machines: alerts 1.5 times the budget in place of 3.9).
+  T is higher where the bundle's own training windows would have alarmed more often (`models.rehearsal`): it begins a
+  quarter further above 0.36 than the highest of their events that the budget has no room for, by 0.9 at most (`_begun`;
+  measured on 19 machines: alerts BUDGET times the budget in place of 3.9).
 * A rate (`q`) is kept from both sides: T = ½ (z ÷ 7 − log10(1 − q) ÷ 6) + 0.34, z the normal quantile, lies above what
   a normal log error passes at that rate; step 0.3, −0.5 ≤ F ≤ 0.9: a strong burst passes even the highest line. An
   event is the first window over the line with none in the 20 before. What reaches 0.7 T is learned from a tenth as
@@ -44,16 +44,26 @@ MARGIN = 1.25
 MOST_LIFTED = 0.9
 """How far T lies above 0.36, in what the highest event that the budget has no room for does; at most."""
 
+LEAST_ALLOWED = 0.5
+"""Of a training so short that the budget allows for fewer alerts, no rate can be told (5 days of 0.1 a day)."""
+
 LONGEST_REST = 150
 PROTECTED = 0.7
 """With `q`, a score that reaches this share of the level is learned from a tenth as fast."""
 
 
 def _begun(budget: float | None, prior: Prior) -> float:
-    """Return where the line of a budget begins: what the training windows' events leave room for."""
-    allowed = int((budget or 0.0) * prior.days)
-    highest = prior.heights[allowed] if allowed < len(prior.heights) else LEVEL
-    return LEVEL + min(MOST_LIFTED, MARGIN * max(0.0, highest - LEVEL))
+    """Return where the line of a budget begins: what the training windows' events leave room for.
+
+    A stretch as long as the training will have k events as high as its k-th highest one, if nothing changes. The budget
+    allows for b × days of them; between two heights the line lies between them.
+    """
+    allowed = (budget or 0.0) * prior.days
+    if allowed < LEAST_ALLOWED:
+        return LEVEL
+    ranks = np.arange(1, len(prior.heights) + 2)
+    highest = float(np.interp(allowed, ranks, [*prior.heights, LEVEL]))
+    return LEVEL + min(MOST_LIFTED, MARGIN * (highest - LEVEL))
 
 
 class FatigueSettings(ThresholdSettings):

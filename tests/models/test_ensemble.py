@@ -119,8 +119,23 @@ def test_a_fleet_that_has_nothing_to_share_is_refused_with_the_remedy(tmp_path: 
     one = Trainer(team)
     with pytest.raises(TrainingError, match="no member that this bundle would share"):
         one.train(cells(1, 1), WINDOW, ("f0",), TrainSettings(), tmp_path / "own", beside=fleet)
-    with pytest.raises(TrainingError, match=r"another number of features or another window\.interval"):
+    with pytest.raises(TrainingError, match=r"other features or another window\.interval"):
         one.train(cells(1, 2), WINDOW, ("f0", "f1"), TrainSettings(), tmp_path / "own", beside=fleet)
+
+
+def test_several_features_are_shared_only_as_they_are(tmp_path: Path) -> None:
+    """If it failed, pressures would be rebuilt by what was learned of flows, and nobody would know."""
+    team = replace(roster.PROCESS, members=(Recruit("short", "network", View(rows=10), ("summary",), shared=True),))
+    found = cells(2, 2, scale=50)
+    fleet = trained(team, found, tmp_path / "fleet")
+    one = Trainer(team)
+    with pytest.raises(TrainingError, match="other features"):
+        one.train(found, WINDOW, ("f1", "f0"), TrainSettings(), tmp_path / "own", beside=fleet)
+    made = one.train(found, WINDOW, ("f0", "f1"), TrainSettings(kind="conv"), tmp_path / "own", beside=fleet)
+    assert made.content("short.onnx") == fleet.content("short.onnx")
+    assert made.manifest.members == fleet.manifest.members  # what it is, not what this training asked for
+    assert made.manifest.detector is not None
+    assert made.manifest.detector.parts[0].kind == "linear"
 
 
 @pytest.mark.parametrize(
@@ -174,6 +189,8 @@ def test_restless_training_windows_are_remembered(tmp_path: Path) -> None:
         assert made.rehearsal is not None
         assert made.rehearsal.days == pytest.approx((1500 - LENGTH + 1) / 1440, rel=0.01)
         heights.append(made.rehearsal.heights)
+        told = "\n".join(bundles.read(tmp_path / str(number)).manifest.training.warnings)
+        assert ("above the usual line in 0.998 stream-days" in told) == (number == 1)
     assert heights[0] == ()
     assert len(heights[1]) >= 1
 

@@ -49,9 +49,12 @@ def test_an_event_lifts_the_line_once_and_it_leaks_back_at_the_speed_of_the_budg
     ("budget", "days", "begins"),
     [
         (0.1, 8.0, 0.36 + 1.25 * 0.24),  # no event has room: above the highest
-        (0.1, 10.0, 0.36 + 1.25 * 0.14),  # one has
-        (0.3, 10.0, 0.36),  # all three have
-        (0.1, 0.01, 0.36 + 1.25 * 0.24),
+        (0.1, 10.0, 0.36 + 1.25 * 0.24),  # one as high is to come, and may
+        (0.1, 15.0, 0.36 + 1.25 * 0.19),  # between the first and the second
+        (0.1, 20.0, 0.36 + 1.25 * 0.14),
+        (0.4, 10.0, 0.36),  # all three have room
+        (5.0, 10.0, 0.36),
+        (0.1, 4.0, 0.36),  # too short to tell
     ],
 )
 def test_it_begins_above_what_the_training_windows_would_have_alarmed_at(

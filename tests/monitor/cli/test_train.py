@@ -175,6 +175,11 @@ def test_options_decide(run: Run, recording: Path, tmp_path: Path) -> None:
         (("{recording}", "--kind", "dense", "--set", "train.code_size=200"), 1, "train.code_size 200 is no smaller"),
         (("{recording}", "--beside", "{folder}"), 1, "--beside takes members from a fleet's bundle"),
         (("{recording}", "--set", "train.preset=quality", "--beside", "{folder}"), 78, "bundle.json"),
+        (
+            ("{recording}", "--set", "train.preset=quality", "--beside", "{folder}/bundle"),
+            1,
+            "is the fleet's bundle itself, which is still needed",
+        ),
         (("-", "--set", "window.length=8"), 1, "a pipe cannot be read twice"),
     ],
 )
