@@ -30,6 +30,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from monitor import __version__
+from monitor.alert import RULE
+from monitor.quality import KINDS
 from monitor.record import CLASSES, DEAD_LETTER_REASONS
 from monitor.score import UNSCORED
 from monitor.stopwatch import PARTS
@@ -278,6 +280,10 @@ class Metrics:
             "tidegauge_windows_ignored_total",
             "Windows over their line that did not count, by a rule of alert.ignore.",
         )
+        self.stream_seconds = self._counter(
+            "tidegauge_stream_seconds_total",
+            "Event time that was scored, of all streams together: what the alert budget is counted by.",
+        )
         self.coverage_ratio = self._gauge(
             "tidegauge_coverage_ratio",
             "Scored ÷ expected windows (all that became due), lately: a window counts half after 10,000 others.",
@@ -303,6 +309,12 @@ class Metrics:
         self.alerts_published = self._counter(
             "tidegauge_alerts_published_total", "Alert events that are safe at the sink.", ["status"]
         )
+        self.alerts_opened = self._counter(
+            "tidegauge_alerts_opened_total",
+            "Alerts that opened and are safe at the sink; those of kind anomaly ÷ tidegauge_stream_seconds_total is the"
+            " realised alert rate.",
+            ["kind"],
+        )
         self.alert_publish_failures = self._counter(
             "tidegauge_alert_publish_failures_total",
             "Attempts to publish alert events that failed; they are tried again.",
@@ -310,6 +322,8 @@ class Metrics:
         )
         for status in STATUSES:
             self.alerts_published.labels(status)
+        for kind in (RULE, *KINDS):
+            self.alerts_opened.labels(kind)
         for kind in ERROR_TYPES:
             self.alert_publish_failures.labels(kind)
 

@@ -232,6 +232,8 @@ class Service:
             for work in works:
                 for alert in work.alerts:
                     self._metrics.alerts_published.labels(alert.status).inc()
+                    if alert.status == "firing":
+                        self._metrics.alerts_opened.labels(alert.kind).inc()
         self._waiting.clear()
         return done
 
@@ -296,6 +298,7 @@ class Service:
         metrics.unknown_features.inc(work.unknown)
         metrics.count_windows(work.output.scored, work.output.unscored)
         metrics.windows_ignored.inc(work.output.ignored)
+        metrics.stream_seconds.inc(work.output.stream_ms / 1000)
         metrics.clock_resets.inc(work.output.clock_resets)
         metrics.took(work.seconds)
         if work.output.scored:

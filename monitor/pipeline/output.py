@@ -59,6 +59,7 @@ class Output:
         scored: how many of them were scored.
         unscored: how many of them were not, by reason.
         ignored: how many were over their line, and do not count by a rule of `alert.ignore`.
+        stream_ms: event time that scored windows cover, of all streams together: the newest `stride` rows of each.
         anomaly_scores: score ÷ line of the scored windows, an array for each slice and partition.
         clock_resets: how many times a stream's clock was set back.
         scores: a row a window, where they were asked for.
@@ -72,6 +73,7 @@ class Output:
     scored: int = 0
     unscored: Counter[str] = field(default_factory=Counter)
     ignored: int = 0
+    stream_ms: float = 0.0
     anomaly_scores: list[NDArray[np.float64]] = field(default_factory=list)
     clock_resets: int = 0
     scores: dict[tuple[str, int], list[ScoreRows]] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class Output:
             whole.scored += part.scored
             whole.unscored += part.unscored
             whole.ignored += part.ignored
+            whole.stream_ms += part.stream_ms
             whole.anomaly_scores += part.anomaly_scores
             whole.clock_resets += part.clock_resets
         return whole

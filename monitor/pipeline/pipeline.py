@@ -184,6 +184,8 @@ class Pipeline:
         output.windows += len(windows)
         output.anomaly_scores.append(scored.score[scored.scored] / line[scored.scored])
         output.scored += int(np.count_nonzero(scored.scored))
+        spans = float((windows.end - windows.start)[scored.scored].sum())
+        output.stream_ms += spans * self._window.stride / max(1, self._window.length - 1)
         if self._keep_scores and len(windows):
             rows = _score_rows(table, windows, scored, line, over, reason)
             output.scores.setdefault(partition.key, []).append(rows)

@@ -6,6 +6,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.integration.conftest import Job
 from tests.integration.daemon import Daemon, until
 from tests.integration.streams import rows
@@ -55,6 +57,8 @@ def test_probes_and_metrics(kafka: Broker, job: Callable[..., Job], folder: Path
         found = daemon.metrics()
         assert found["tidegauge_windows_scored_total"] == 2 * (100 - 11)
         assert found['tidegauge_alerts_published_total{status="firing"}'] == 4
+        assert found['tidegauge_alerts_opened_total{kind="anomaly"}'] == 4
+        assert found["tidegauge_stream_seconds_total"] == pytest.approx(2 * (100 - 11) * 60)  # a minute each
         assert found['tidegauge_transactions_total{outcome="unknown"}'] == 0
         assert daemon.get("/other")[0] == 404
         assert daemon.stop()[0] == 0

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.metrics import ERROR_TYPES, STAGES, Metrics, error_type
+from monitor.quality import KINDS
 from monitor.record import CLASSES, DEAD_LETTER_REASONS
 from monitor.sinks.base import SinkError
 
@@ -54,6 +55,7 @@ def test_every_label_is_there_before_anything_happens() -> None:
         ("tidegauge_records_consumed_total", "topic", ("sensors", "more")),
         ("tidegauge_windows_unscored_total", "reason", ("missing", "not_finite", "warmup")),
         ("tidegauge_alerts_published_total", "status", ("firing", "resolved")),
+        ("tidegauge_alerts_opened_total", "kind", ("anomaly", *KINDS)),
         ("tidegauge_alert_publish_failures_total", "error_type", ERROR_TYPES),
         ("tidegauge_transactions_total", "outcome", ("committed", "aborted", "unknown")),
     ]:
@@ -75,6 +77,7 @@ def test_what_operators_are_told_of_is_there() -> None:
         consumer_lag_records last_record_processed_timestamp_seconds event_delay_seconds_bucket windows_scored_total
         windows_unscored_total windows_ignored_total coverage_ratio batch_windows_bucket scoring_duration_seconds_sum
         processing_duration_seconds_count anomaly_score_bucket streams_active alerts_firing alerts_published_total
+        alerts_opened_total stream_seconds_total
         alert_publish_failures_total errors_total clock_resets_total streams_in_two_partitions unknown_features_total
         streams_warming transactions_total commit_duration_seconds_count"""
     assert {f"tidegauge_{name}" for name in promised.split()} <= names
