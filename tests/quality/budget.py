@@ -62,4 +62,4 @@ def once(seed: int, shelf: Shelf) -> dict[str, float]:
 
 def measure(seeds: Sequence[int], shelf: Shelf) -> dict[str, Any]:
     """Measure."""
-    return product.summary([once(seed, shelf) for seed in seeds], larger_is_better=False)
+    return product.summary([once(seed, shelf) for seed in seeds], less=("",))

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from models import serving
 from models.bundle import Bundle
 from models.cells import Cells
 from models.settings import TrainSettings
 from models.training import WindowShape, train
 from tests.quality import product, recordings
-from tests.quality.recordings import Beats
+from tests.quality.recordings import Beats, Series
 
 LENGTH = 140
 
@@ -38,7 +37,9 @@ def fit(beats: Beats, seed: int, out: Path) -> Bundle:
 
 def judged(bundle: Bundle, beats: Beats) -> dict[str, float]:
     """Return accuracy, F1 of the abnormal beats, and AUC."""
-    score = serving.Model(bundle).score(beats.test[:, :, None]).score.astype(np.float64)
+    time, label = np.arange(LENGTH, dtype=np.int64) * 1000, np.zeros(LENGTH, np.bool_)
+    parts = [Series(f"beat-{n}", time, beat[:, None], label, 0) for n, beat in enumerate(beats.test)]
+    score = np.array([found.score[-1] for found in product.watch(bundle, parts)])
     line = dict(bundle.manifest.calibration.quantiles)[0.95]
     over, bad = score > line, beats.abnormal
     hits = float(np.count_nonzero(over & bad))
@@ -59,4 +60,4 @@ def measure(seeds: Sequence[int]) -> dict[str, Any]:
     for seed in seeds:
         with product.temporary() as folder:
             rows.append(judged(fit(beats, seed, Path(folder) / "bundle"), beats))
-    return product.summary(rows, larger_is_better=True)
+    return product.summary(rows)

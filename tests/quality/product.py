@@ -1,8 +1,8 @@
 """The product as the harness uses it: `train` on the allowed prefix, `replay` over the whole series.
 
-Nothing is set but the window's length and stride (and, for the baseline rows, the kind of model): defaults are what is
-measured. Series are streams of one partition, moved in time by whole weeks so that they begin together: hours and days
-of the week stay, and no stream expires another.
+Nothing is set but the window's length and stride, and which preset or kind is trained (the sets say it): defaults are
+what is measured. Series are streams of one partition, moved in time by whole weeks so that they begin together: hours
+and days of the week stay, and no stream expires another.
 """
 
 from __future__ import annotations
@@ -222,11 +222,25 @@ def temporary() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="tidegauge-quality-")
 
 
-def summary(rows: Sequence[Mapping[str, float]], *, larger_is_better: bool = True) -> dict[str, Any]:
-    """Return the mean over seeds of every figure, and the worst one of each under `worst`."""
-    worst = min if larger_is_better else max
+_LESS_IS_BETTER = ("alarm", "alerts", "budget")
+_NEITHER = ("level", "lifted", "series", "windows_per")
+
+
+def summary(rows: Sequence[Mapping[str, float]], *, less: Sequence[str] = _LESS_IS_BETTER) -> dict[str, Any]:
+    """Return the mean over seeds of every figure, and the worst one of each under `worst`.
+
+    Of figures that have one of `less` in their names the largest is the worst; levels are neither good nor bad.
+    """
+
+    def worst(name: str) -> Callable[[Iterable[float]], float]:
+        return max if any(part in name for part in less) else min
+
     return {
         **{name: float(np.mean([row[name] for row in rows])) for name in rows[0]},
-        "worst": {name: worst(row[name] for row in rows) for name in rows[0]},
+        "worst": {
+            name: worst(name)(row[name] for row in rows)
+            for name in rows[0]
+            if not any(part in name for part in _NEITHER)
+        },
         "seeds": len(rows),
     }

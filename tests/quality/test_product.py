@@ -50,5 +50,11 @@ def test_rows_without_a_window_have_the_score_before_them() -> None:
 
 def test_a_summary_has_the_mean_and_the_worst() -> None:
     """If it failed, one lucky seed would be the figure."""
-    found = summary([{"f1": 0.8}, {"f1": 0.6}])
-    assert found == {"f1": pytest.approx(0.7), "worst": {"f1": 0.6}, "seeds": 2}
+    found = summary(
+        [{"f1": 0.8, "false_alarm_rate": 0.1, "level": 0.3}, {"f1": 0.6, "false_alarm_rate": 0.2, "level": 0.4}]
+    )
+    assert found["f1"] == pytest.approx(0.7)
+    assert found["level"] == pytest.approx(0.35)
+    assert found["worst"] == {"f1": 0.6, "false_alarm_rate": 0.2}
+    assert found["seeds"] == 2
+    assert summary([{"plain": 1.0}, {"plain": 2.0}], less=("",))["worst"] == {"plain": 2.0}

@@ -11,6 +11,7 @@ import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from models.roster import TELEMETRY
 from models.settings import TrainSettings
 from monitor.window import WindowSettings
 from tests.quality import product, recordings
-from tests.quality.recordings import Series
+from tests.quality.recordings import MissingDataError, Series
 from tests.quality.shelf import Piece, Shelf
 
 LENGTH = 64
@@ -81,7 +82,14 @@ def means(rows: Mapping[str, Piece]) -> dict[str, float]:
 
 
 def measure(seeds: Sequence[int], shelf: Shelf) -> dict[str, Any]:
-    """Measure."""
+    """Measure.
+
+    Raises:
+        MissingDataError: if the benchmark's package is not installed.
+    """
+    if find_spec("TSB_AD") is None:
+        message = "VUS-PR is the benchmark's own: pip install --no-deps TSB-AD==1.5, beside the extra quality"
+        raise MissingDataError(message)
     trainers = {"vus_pr": Trainer(), "vus_pr_network": Trainer(NETWORKS)}
     rows = []
     for seed in seeds:
