@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from monitor.detector import Detector
 from monitor.engine import Engine
 from monitor.fleets import Loaded
-from monitor.score import Model
 from monitor.state import StateSettings
 from monitor.state.log import LEAST_SWEEP, SWEEP_STREAMS
 from monitor.state.rows import pack, row_bytes
 from monitor.table import AnyColumn, StreamTable
+from monitor.window import Windows
 
 HEADROOM = 0.6
 """A member is planned to be busy for this share of its time: what is left works off a lag."""
@@ -101,13 +102,22 @@ class Capacity:
     restore: float
 
 
-def model_seconds(model: Model, length: int, features: int) -> float:
-    """Return the seconds of one window in the model, the least of a few looks."""
-    windows = np.random.default_rng(0).normal(size=(_WINDOWS, length, features)).astype(np.float32)
+def scoring_seconds(engine: Engine) -> float:
+    """Return the seconds of scoring one window, the least of a few looks: the model, and what a detector adds to it."""
+    pipeline, window = engine.pipeline, engine.window
+    table = pipeline.partition("", 0).table
+    slot = np.array([table.assign(str(number).encode()) for number in range(_WINDOWS)], np.int32)
+    table.admit(slot.astype(np.intp))
+    values = np.random.default_rng(0).normal(size=(_WINDOWS, window.length, len(engine.features))).astype(np.float32)
+    row = np.arange(_WINDOWS, dtype=np.int64)
+    windows = Windows(slot, values, row, row, row, row, row, np.zeros(_WINDOWS), np.zeros(_WINDOWS, np.bool_))
     found = []
     for _ in range(_ROUNDS):
         begin = time.perf_counter()
-        model.score(windows)
+        if isinstance(pipeline.model, Detector):
+            pipeline.model.judge(table, windows, 1.0)
+        else:
+            pipeline.model.score(values)
         found.append(time.perf_counter() - begin)
     return min(found) / _WINDOWS
 
@@ -118,7 +128,7 @@ def capacity(engine: Engine, load: Load, window_seconds: float, state: StateSett
     Args:
         engine: as the daemon would have it.
         load: what comes in.
-        window_seconds: of one window in the model.
+        window_seconds: of scoring one window.
         state: section `state`.
     """
     window = engine.window

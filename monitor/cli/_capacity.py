@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monitor.capacity import HEADROOM, Load, capacity, model_seconds
+from monitor.capacity import HEADROOM, Load, capacity, scoring_seconds
 from monitor.cli._size import size
 from monitor.engine import Engine
-from monitor.score import Model
 from monitor.state import StateSettings
 
 
-def lines(engine: Engine, model: Model, load: Load, state: StateSettings) -> Sequence[str]:
+def lines(engine: Engine, load: Load, state: StateSettings) -> Sequence[str]:
     """Say what a load takes."""
-    one = model_seconds(model, engine.window.length, len(engine.features))
+    one = scoring_seconds(engine)
     found = capacity(engine, load, one, state)
     members = f"{found.members} member" + ("s" if found.members > 1 else "")
     each = load.records / found.members / found.most
@@ -27,7 +26,7 @@ def lines(engine: Engine, model: Model, load: Load, state: StateSettings) -> Seq
     most = f"one member, which is one core, takes about {found.most:,.0f} records/s"
     said = [
         f"{where}: {load.records:,.0f} records/s, {found.windows:,.0f} windows/s",
-        f"{most}; a window in the model takes {one * 1e6:.0f} µs here",
+        f"{most}; scoring a window takes {one * 1e6:.0f} µs here",
         busy,
         f"memory of a member about {size(found.memory)}",
     ]

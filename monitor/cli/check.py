@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from models.bundle import Bundle, BundleError
-from monitor.capacity import Load
+from monitor.capacity import Load, scoring_seconds
 from monitor.cli import _capacity, _quiet
 from monitor.cli._engine import bundles_of, load_models
 from monitor.cli._kafka import connection, needed
@@ -164,7 +164,7 @@ def _core(config: Config, load: Load | None) -> list[str]:
 
 def _fleet(config: Config, engine: Engine, loaded: Loaded, load: Load | None) -> list[str]:
     """Say what becomes of the records of one bundle's streams, and what it takes if the load is all theirs."""
-    bundle, model = loaded.bundle, loaded.model
+    bundle = loaded.bundle
     window, threshold = engine.window, engine.pipeline.threshold
     rows = "records" if window.interval is None else f"cells of {window.interval}"
     names = engine.features if len(engine.features) <= _NAMED else (*engine.features[:_NAMED], "…")
@@ -181,6 +181,7 @@ def _fleet(config: Config, engine: Engine, loaded: Loaded, load: Load | None) ->
     lines = [
         f"model: {bundle.manifest.members[0].kind}, {features}, bundle {bundle.path}, sha256 {bundle.sha256[:12]}",
         *_detector(bundle, engine),
+        f"speed: scoring a window takes {scoring_seconds(engine) * 1e6:.0f} µs here, of many at once",
         f"window: {window.length} {rows}, one every {window.stride}",
         f"threshold: {_promise(config.threshold)}",
         f"ready: {_ready(engine)}",
@@ -192,7 +193,7 @@ def _fleet(config: Config, engine: Engine, loaded: Loaded, load: Load | None) ->
         kind = getattr(config.threshold, "type", "")
         hint = "and is slower: tracked keeps numbers only"
         lines.append(f"memory: threshold.type {kind} keeps a Python object a stream on top of that, {hint}")
-    return lines if load is None else [*lines, *_capacity.lines(engine, model, load, config.state)]
+    return lines if load is None else [*lines, *_capacity.lines(engine, load, config.state)]
 
 
 def _detector(bundle: Bundle, engine: Engine) -> list[str]:

@@ -35,6 +35,7 @@ class Pipeline:
 
     Attributes:
         windower: records → windows.
+        model: windows → scores.
         threshold: scores → lines.
         alerter: scores over lines → alerts.
         alerters: the same, and those of other kinds.
@@ -62,7 +63,7 @@ class Pipeline:
         """
         self._record = record
         self._window = window
-        self._model = model
+        self.model = model
         self._ignore = ignore
         self._keep_scores = keep_scores
         self._alert_expire = min(alert.expire.ms, record.expire.ms)
@@ -84,7 +85,7 @@ class Pipeline:
     @property
     def line_columns(self) -> tuple[AnyColumn, ...]:
         """Everything that scores and lines know of a stream."""
-        own = self._model.columns if isinstance(self._model, Detector) else ()
+        own = self.model.columns if isinstance(self.model, Detector) else ()
         return (*own, *self.threshold.columns)
 
     def partition(self, topic: str, number: int) -> Partition:
@@ -148,7 +149,7 @@ class Pipeline:
 
     def _score(self, taken: Sequence[tuple[Partition, Windowed]]) -> list[Scored]:
         """Return the scores of the windows of some partitions."""
-        model, most = self._model, self._window.max_missing
+        model, most = self.model, self._window.max_missing
         if isinstance(model, Detector):
             return [model.judge(partition.table, windowed.windows, most) for partition, windowed in taken]
         return score(model, [windowed.windows for _, windowed in taken], most)

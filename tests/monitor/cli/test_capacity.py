@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models import roster
 from models.bundle import Bundle
 from models.chunk import Scores
 from models.serving import Model
 from models.settings import TrainSettings
-from monitor.capacity import Capacity, Load, capacity, model_seconds, most_records
+from monitor.capacity import Capacity, Load, capacity, most_records, scoring_seconds
 from monitor.config import load as load_config
+from monitor.detector import Detector
 from monitor.engine import Engine
 from monitor.fleets import Loaded
 from monitor.sources.base import Batch
 from monitor.state import StateLog, Writer, begun, stages_of
+from tests.models.test_ensemble import cells, trained
 from tests.monitor.cli.conftest import Run
 from tests.performance import job
 
@@ -174,7 +177,16 @@ def test_a_load_is_told_of(run: Run, path: Path) -> None:
     assert "capacity: " not in run("check", path).out
 
 
-def test_the_model_is_timed(model: Model) -> None:
-    """If it were not, the estimate would be that of another model."""
-    manifest = model.bundle.manifest
-    assert 0 < model_seconds(model, manifest.window.length, len(manifest.features)) < 1
+def test_scoring_is_timed_with_all_that_a_detector_does(
+    path: Path, bundle: Bundle, model: Model, tmp_path: Path
+) -> None:
+    """If it were not, the estimate would be that of another model, or of preset `quality` without its covariances."""
+    assert 0 < scoring_seconds(engine_of(path, bundle, model)) < 1
+    made = trained(roster.FLEET, cells(3, 1), tmp_path / "quality")
+    quality = tmp_path / "quality.yaml"
+    quality.write_text(TEXT.format(bundle=made.path, stride=1), encoding="utf-8")
+    engine = engine_of(quality, made, Model(made))
+    whole = scoring_seconds(engine)
+    assert isinstance(engine.pipeline.model, Detector)
+    assert 0 < whole < 1
+    assert engine.streams() == 0  # what was timed leaves nothing behind
