@@ -28,7 +28,11 @@ linear       principal components in closed form, as a member
 roster       which members a detector gets: a rule that looks at the training rows alone
 detector     what a bundle says of its detector
 ensemble     the preset `quality`: members, one bundle
+sample       its training windows, scaled as its members see them
 voices       how loud the residuals of its members are on normal windows
+strangeness  how strange a log error is for its stream: quantiles and a tail that learn
+fusion       one number for what several voices say
+rehearsal    how high the training's own events stand when they are played through it
 bundle       the directory that training writes and serving reads
 workers      threads that score beside the one that asks, as many as there are cores for
 chunk        the few numbers of windows that a graph is run on, and what it says of windows

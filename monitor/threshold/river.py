@@ -1,6 +1,9 @@
 """`p2` and `rolling_quantile`: the plain streaming quantile of a stream's own scores, blended with the prior.
 
-Kept for comparison: P² never forgets, and both follow an anomaly that lasts. Measured (tests/quality/RESULTS.md).
+Kept for comparison: P² never forgets, and both follow an anomaly that lasts. Measured on normal rows of 19 machines
+at a promise of 1 in 1,000 (tests/quality/RESULTS.md): for 2,000 rows after a step of three deviations both alarm four
+times as often as promised; in order the rolling quantile twice as often (at 1 in 5,000 seven times); P² finds half of
+the bursts.
 """
 
 from __future__ import annotations
