@@ -96,6 +96,10 @@ class ConfluentProducer:
             self._finish({} if membership is None else offsets, membership, mark, until)
         except KafkaException as error:
             raise refused_offsets(self._lost[0] if self._lost else error.args[0]) from None
+        except KafkaTimeoutError:
+            if self._lost:  # what has lost a message cannot be committed, however long its end takes
+                raise refused_offsets(self._lost[0]) from None
+            raise
 
     def close(self, seconds: float = 0) -> None:
         """See the port. The client waits for brokers, and is left to itself after that."""
