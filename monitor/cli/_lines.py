@@ -41,17 +41,25 @@ def summarize(bundle: Bundle) -> None:
         "loss",
         f"{training.validation_loss:.4g} on validation windows; the training mean has {training.baseline_loss:.4g}",
     )
-    say(
-        "scores",
-        f"{quantiles[0.5]:.3g} in the middle, {quantiles[0.99]:.3g} at the 0.99 quantile of {calibration.count:,}"
-        f" normal windows of {_streams(calibration.streams)}",
-    )
+    detector = manifest.detector
+    if detector is None:
+        say(
+            "scores",
+            f"{quantiles[0.5]:.3g} in the middle, {quantiles[0.99]:.3g} at the 0.99 quantile of {calibration.count:,}"
+            f" normal windows of {_streams(calibration.streams)}",
+        )
+    else:
+        say("members", ", ".join(f"{part.name} ({part.kind})" for part in detector.parts))
+        if detector.rehearsal is not None and not detector.rehearsal.heights:
+            days = f"{detector.rehearsal.days:.3g} stream-days of training windows"
+            say("events", f"none stands above the usual line in {days}")
     for name, figure in training.figures.items():
         say("figure", f"{name.replace('_', ' ')}: {figure:.3g}")
     for warning in training.warnings:
         say("warning", warning)
-    member = manifest.members[0]
-    say("bundle", f"{bundle.path}: {member.kind}, {member.parameters:,} parameters, {', '.join(manifest.features)}")
+    kind = manifest.members[0].kind if detector is None else "preset quality"
+    parameters = sum(member.parameters for member in manifest.members)
+    say("bundle", f"{bundle.path}: {kind}, {parameters:,} parameters, {', '.join(manifest.features)}")
 
 
 def reading(found: Dataset) -> dict[str, Any]:

@@ -224,3 +224,19 @@ def test_without_the_extra_it_says_what_to_install(
     assert said.splitlines() == [
         "tidegauge: training needs what is not installed here (tensorflow): pip install 'tidegauge[train]'"
     ]
+
+
+@pytest.mark.slow
+def test_preset_quality_says_its_members_and_nothing_of_one_models_scores(
+    run: Run, recording: Path, tmp_path: Path
+) -> None:
+    """If it failed, figures of four voices in one table would be taken for scores, and nobody know what was trained."""
+    out = tmp_path / "bundle"
+    settings = ("train.preset=quality", "train.epochs=1", "window.length=32", "window.stride=1")
+    found = run("train", recording, "--out", out, *(word for text in settings for word in ("--set", text)))
+    assert found[0] == 0, found[2]
+    said = dict(line.split(maxsplit=1) for line in found[2].splitlines() if not line.startswith("{"))
+    assert said["members"] == "level (linear), short (lstm)"
+    assert said["events"].startswith("none stands above the usual line in ")
+    assert "preset quality, " in said["bundle"]
+    assert "scores" not in said
