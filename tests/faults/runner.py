@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -177,7 +178,11 @@ class Runner:
             verdict.broken += fault.run(world)
             world.check(verdict)
         except (BrokerError, TimeoutError, KafkaError, AssertionError) as error:
-            verdict.broken.append(f"the fault could not be carried through: {type(error).__name__}: {error}")
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            verdict.broken.append(
+                f"the fault could not be carried through: {type(error).__name__}: {error}"
+                f" ({Path(where.filename).name}:{where.lineno}: {where.line})"
+            )
             whole = False
         verdict.seconds = time.monotonic() - begun
         self.outcome.verdicts.append(verdict)
