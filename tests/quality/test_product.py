@@ -57,4 +57,9 @@ def test_a_summary_has_the_mean_and_the_worst() -> None:
     assert found["level"] == pytest.approx(0.35)
     assert found["worst"] == {"f1": 0.6, "false_alarm_rate": 0.2}
     assert found["seeds"] == 2
+    alarms = [
+        {"false_alarms_per_series_day": 0.1, "fleet_level": 0.3},
+        {"false_alarms_per_series_day": 0.2, "fleet_level": 0.4},
+    ]
+    assert summary(alarms)["worst"] == {"false_alarms_per_series_day": 0.2}
     assert summary([{"plain": 1.0}, {"plain": 2.0}], less=("",))["worst"] == {"plain": 2.0}
