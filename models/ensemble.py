@@ -93,19 +93,19 @@ class Trainer:
             shown: tuple[View, NDArray[np.float32]] | None = None
             for recruit in team.members:
                 onnx = None if recruit.kind == "gaussian" else f"{recruit.name}.onnx"
-                rebuilt[recruit.name] = _itself
+                views, rebuilt[recruit.name] = recruit.view.apply(sample.windows), _itself
                 kind: str = recruit.kind
                 if onnx is not None:
                     content, rebuilt[recruit.name], member = (
-                        _linear(recruit, sample, settings)
+                        _linear(recruit, views, sample.late, settings)
                         if recruit.kind == "linear"
-                        else self._network(recruit, sample, settings, ready.get(recruit.name))
+                        else self._network(recruit, views, sample.stream, settings, ready.get(recruit.name))
                     )
                     (folder / onnx).write_bytes(content)
                     members.append(member)
                     kind = member.kind
                 parts.append(Part(name=recruit.name, kind=kind, onnx=onnx, view=recruit.view))
-                left = rebuilt[recruit.name](recruit.view.apply(sample.windows))
+                left = rebuilt[recruit.name](views)
                 if shown is None and onnx is not None and recruit.view.step == 1:
                     shown = recruit.view, left
                 if shown is not None and shown[1] is left:
@@ -172,11 +172,15 @@ class Trainer:
             return bundles.publish(folder, out, manifest)
 
     def _network(
-        self, recruit: Recruit, sample: Sample, settings: TrainSettings, ready: tuple[bytes, bundles.Member] | None
+        self,
+        recruit: Recruit,
+        views: NDArray[np.float32],
+        stream: NDArray[np.int32],
+        settings: TrainSettings,
+        ready: tuple[bytes, bundles.Member] | None,
     ) -> tuple[bytes, Residual, bundles.Member]:
         """Train a network on views, or take one that is there; return its graph, its residuals and its entry."""
-        views = recruit.view.apply(sample.windows)
-        content, member = self._fitted(recruit, views, sample.stream, settings) if ready is None else ready
+        content, member = self._fitted(recruit, views, stream, settings) if ready is None else ready
         rows, features = views.shape[1:]
         graph = Graph(content, rows, features, views[:37])
         return content, lambda seen: seen - graph.score(seen).reconstruction, member
@@ -257,11 +261,12 @@ def _shared(
     return found
 
 
-def _linear(recruit: Recruit, sample: Sample, settings: TrainSettings) -> tuple[bytes, Residual, bundles.Member]:
+def _linear(
+    recruit: Recruit, views: NDArray[np.float32], late: NDArray[np.bool_], settings: TrainSettings
+) -> tuple[bytes, Residual, bundles.Member]:
     """Fit a linear member; its residuals are those of a fit to the older windows, which the newer ones did not see."""
-    views = recruit.view.apply(sample.windows)
     model = linear.fit(views, recruit.variance)
-    early = linear.fit(views[~sample.late], recruit.variance)
+    early = linear.fit(views[~late], recruit.variance)
     shape = Shape(*views.shape[1:])
     fields = settings.resolve(shape).model_dump() | {
         "code_size": len(model.axes),
