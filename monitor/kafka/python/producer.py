@@ -8,8 +8,8 @@ every future is looked at before the commit, and no call is waited for without e
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaProducer, TopicPartition
@@ -105,7 +105,8 @@ class PythonProducer:
             }
             stored = manager.send_offsets_to_transaction(wanted, membership.handle)
             sender.wakeup()
-        _acknowledged(producer, futures, time.monotonic() + self._flush_seconds)
+        if futures:
+            _acknowledged(producer, futures, time.monotonic() + self._flush_seconds)
         if stored is not None:
             _await(stored, until, "storing the offsets")
         result = manager.begin_commit()
@@ -134,6 +135,18 @@ class PythonProducer:
                 return
 
 
+@contextmanager
+def _flushing(producer: Any) -> Iterator[Any]:  # noqa: ANN401 - the client has no types
+    """Have the client send what it holds, without lingering; gives what holds it."""
+    accumulator = producer._accumulator  # noqa: SLF001 - there is no public way
+    accumulator.begin_flush()
+    try:
+        producer._sender.wakeup()  # noqa: SLF001 - as above
+        yield accumulator
+    finally:
+        accumulator._flushes_in_progress.decrement()  # noqa: SLF001 - as above: what `await_flush_completion` ends with
+
+
 def _send_off(producer: Any, until: float) -> None:  # noqa: ANN401 - the client has no types
     """Wait until the messages are on their way, not until they are acknowledged.
 
@@ -141,14 +154,9 @@ def _send_off(producer: Any, until: float) -> None:  # noqa: ANN401 - the client
     are handed to it now are stored during the time that the brokers take for the messages. That is a quarter of the
     time of a commit.
     """
-    accumulator = producer._accumulator  # noqa: SLF001 - there is no public way
-    accumulator.begin_flush()
-    try:
-        producer._sender.wakeup()  # noqa: SLF001 - as above
+    with _flushing(producer) as accumulator:
         while accumulator.has_undrained() and time.monotonic() < until:
             time.sleep(_GLANCE)
-    finally:
-        accumulator._flushes_in_progress.decrement()  # noqa: SLF001 - as above: what `await_flush_completion` ends with
 
 
 def _acknowledged(producer: Any, futures: Sequence[Any], until: float) -> None:  # noqa: ANN401 - the client has no types
@@ -157,15 +165,10 @@ def _acknowledged(producer: Any, futures: Sequence[Any], until: float) -> None: 
     The client's own `flush` looks at batches. It fails where a topic takes less than a batch: the batch is split, and
     its messages go on in others.
     """
-    accumulator = producer._accumulator  # noqa: SLF001 - there is no public way
-    accumulator.begin_flush()
-    try:
-        producer._sender.wakeup()  # noqa: SLF001 - as above
+    with _flushing(producer):
         for future in futures:
             if not future.succeeded():
                 future.get(max(0.0, until - time.monotonic()))
-    finally:
-        accumulator._flushes_in_progress.decrement()  # noqa: SLF001 - as above: what `await_flush_completion` ends with
 
 
 def _await(result: Any, until: float, what: str) -> None:  # noqa: ANN401 - the client has no types
