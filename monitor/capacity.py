@@ -36,8 +36,6 @@ _META = 700  # bytes
 _CONNECT, _PARTITION = 0.15, 0.03  # seconds of a restore, whatever is in the log
 _LOG_RATE, _AGAIN = 78e6, 2.5e-6  # bytes a second; seconds a record
 _WINDOWS, _ROUNDS = 256, 3
-
-
 _POLL_SECONDS, _POLL_BYTES = 2.0, 512e6
 _COPIES, _DETECTOR_COPIES = 3, 9  # of a window's values while it is scored (measured: 2.5; 8.4)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monitor.capacity import HEADROOM, Load, capacity, scoring_seconds
+from monitor.capacity import HEADROOM, Load, capacity
 from monitor.cli._size import size
 from monitor.engine import Engine
 from monitor.state import StateSettings
 
 
-def lines(engine: Engine, load: Load, state: StateSettings) -> Sequence[str]:
-    """Say what a load takes."""
-    one = scoring_seconds(engine)
+def lines(engine: Engine, load: Load, one: float, state: StateSettings) -> Sequence[str]:
+    """Say what a load takes, if scoring a window takes `one` seconds."""
     found = capacity(engine, load, one, state)
     members = f"{found.members} member" + ("s" if found.members > 1 else "")
     each = load.records / found.members / found.most
@@ -26,7 +25,7 @@ def lines(engine: Engine, load: Load, state: StateSettings) -> Sequence[str]:
     most = f"one member, which is one core, takes about {found.most:,.0f} records/s"
     said = [
         f"{where}: {load.records:,.0f} records/s, {found.windows:,.0f} windows/s",
-        f"{most}; scoring a window takes {one * 1e6:.0f} µs here",
+        most,
         busy,
         f"memory of a member about {size(found.memory)}",
     ]

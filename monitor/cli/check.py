@@ -177,11 +177,12 @@ def _fleet(config: Config, engine: Engine, loaded: Loaded, load: Load | None) ->
     )
     parts = f"window {size(total - line - told)}, score and line {size(line)}, alerts {size(told)}"
     alert, most = config.alert, config.record.max_streams
+    one = scoring_seconds(engine)
     full = f"{size(total * most)} for record.max_streams ({most:,}) in a partition"
     lines = [
         f"model: {bundle.manifest.members[0].kind}, {features}, bundle {bundle.path}, sha256 {bundle.sha256[:12]}",
         *_detector(bundle, engine),
-        f"speed: scoring a window takes {scoring_seconds(engine) * 1e6:.0f} µs here, of many at once",
+        f"speed: scoring a window takes {one * 1e6:.0f} µs here, of many at once",
         f"window: {window.length} {rows}, one every {window.stride}",
         f"threshold: {_promise(config.threshold)}",
         f"ready: {_ready(engine)}",
@@ -193,7 +194,7 @@ def _fleet(config: Config, engine: Engine, loaded: Loaded, load: Load | None) ->
         kind = getattr(config.threshold, "type", "")
         hint = "and is slower: tracked keeps numbers only"
         lines.append(f"memory: threshold.type {kind} keeps a Python object a stream on top of that, {hint}")
-    return lines if load is None else [*lines, *_capacity.lines(engine, load, config.state)]
+    return lines if load is None else [*lines, *_capacity.lines(engine, load, one, config.state)]
 
 
 def _detector(bundle: Bundle, engine: Engine) -> list[str]:
